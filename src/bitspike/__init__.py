@@ -1,0 +1,57 @@
+"""bitspike: spiking neural networks from research to integers on real hardware.
+
+Nothing heavy is imported here; names load what they need on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from bitspike._version import __version__
+from bitspike.spec import LayerSpec, MembraneSpec, QuantSpec, WeightSpec
+
+if TYPE_CHECKING:
+    from bitspike.block import quantize_, real_form, recalibrate_
+    from bitspike.lowering import lower
+    from bitspike.measuring import measure
+    from bitspike.model import create_model
+    from bitspike.runtime import IntegerNet
+
+_LAZY = {
+    "IntegerNet": "bitspike.runtime",
+    "create_model": "bitspike.model",
+    "lower": "bitspike.lowering",
+    "measure": "bitspike.measuring",
+    "quantize_": "bitspike.block",
+    "real_form": "bitspike.block",
+    "recalibrate_": "bitspike.block",
+}
+
+__all__ = [
+    "IntegerNet",
+    "LayerSpec",
+    "MembraneSpec",
+    "QuantSpec",
+    "WeightSpec",
+    "__version__",
+    "create_model",
+    "lower",
+    "measure",
+    "quantize_",
+    "real_form",
+    "recalibrate_",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'bitspike' has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ModuleNotFoundError(f"bitspike.{name} needs torch: pip install 'bitspike[train]'", name="torch") from None
+    globals()[name] = value
+    return value

@@ -1,0 +1,70 @@
+"""The two spiking layers that networks are built from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bitspike.block.base import pair
+from bitspike.block.spiking import ConvSkip, Skip, SpikingBlock, Window
+
+
+class SpikingConv2d(SpikingBlock):
+    """Convolution, batch norm, optional skip, spiking neurons: [T, B, C_in, H, W] to spikes [T, B, C_out, H', W'].
+
+    padding defaults to half the kernel. input_scale is the real value of one unit of the input: 1 for spikes and
+    counts, 1 / (255 std) for the first layer of an image network. With a skip, call it as `block(x, skip)`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int] = 3,
+        *,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | None = None,
+        bias: bool = False,
+        norm: bool = True,
+        skip: Skip | None = None,
+        input_scale: float = 1.0,
+    ) -> None:
+        kernel = pair(kernel_size)
+        around = (kernel[0] // 2, kernel[1] // 2) if padding is None else pair(padding)
+        skip_weight, skip_window = None, None
+        if isinstance(skip, ConvSkip):
+            side = pair(skip.kernel_size)
+            skip_weight = _initial(out_channels, skip.in_channels, *side)
+            skip_window = Window(pair(skip.stride), (side[0] // 2, side[1] // 2))
+        super().__init__(
+            _initial(out_channels, in_channels, *kernel),
+            window=Window(pair(stride), around),
+            bias=bias,
+            norm=norm,
+            skip=skip,
+            skip_weight=skip_weight,
+            skip_window=skip_window,
+            input_scale=input_scale,
+        )
+
+    def extra_repr(self) -> str:
+        """Shape, window and quantization."""
+        shape = f"{self.weight.shape[1]}, {self.out_channels}, {tuple(self.weight.shape[2:])}"
+        return f"{shape}, {self.window}, {self.weight_spec.bits}w{self.membrane_spec.bits}u"
+
+
+class SpikingLinear(SpikingBlock):
+    """Linear map, batch norm, spiking neurons: [T, B, features] to spikes [T, B, out_features]."""
+
+    def __init__(self, in_features: int, out_features: int, *, bias: bool = False, norm: bool = True) -> None:
+        super().__init__(_initial(out_features, in_features), window=None, bias=bias, norm=norm)
+
+    def extra_repr(self) -> str:
+        """Shape and quantization."""
+        return f"{self.weight.shape[1]}, {self.out_channels}, {self.weight_spec.bits}w{self.membrane_spec.bits}u"
+
+
+def _initial(*shape: int) -> Tensor:
+    weight = torch.empty(shape)
+    nn.init.kaiming_normal_(weight, nonlinearity="relu")
+    return weight

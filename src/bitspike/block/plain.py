@@ -1,0 +1,130 @@
+"""Blocks without weights: where samples enter, pooling, flattening."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bitspike.block.base import Block, pair
+from bitspike.integer import ops
+
+
+class ImageInput(Block):
+    """uint8 images [B, C, H, W] to pixels minus their zero point, presented for T steps: [T, B, C, H, W].
+
+    zero_point = round(255 mean) per colour; scale = 1 / (255 std), one for all colours, belongs into the first
+    layer's input_scale. The result is one image seen T times, so the first layer sums it once.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], *, mean: tuple[float, ...], std: float, time_steps: int) -> None:
+        super().__init__()
+        if len(shape) != 3 or len(mean) != shape[0]:
+            raise ValueError(f"ImageInput: shape is {shape}, mean is {mean}; needed: (C, H, W) and one mean per colour")
+        if not std > 0 or time_steps < 1:
+            raise ValueError(f"ImageInput: std is {std}, time_steps is {time_steps}; both must be positive")
+        self.shape = tuple(int(size) for size in shape)
+        self.zero_point = tuple(int(255 * value + 0.5) for value in mean)
+        self.scale = 1 / (255 * std)
+        self.time_steps = time_steps
+        zero = torch.tensor(self.zero_point, dtype=torch.float32).reshape(-1, 1, 1)
+        self.register_buffer("zero", zero, persistent=False)
+
+    zero: Tensor
+
+    def compute(self, *operands: Tensor) -> Tensor:
+        """[T, B, C, H, W] of [B, C, H, W], without a copy per step."""
+        (images,) = operands
+        _check_samples(self, images, 4, self.shape)
+        centred = (images.float() - self.zero).contiguous(memory_format=torch.channels_last)
+        return centred.expand(self.time_steps, *centred.shape)
+
+
+class EventInput(Block):
+    """uint8 event counts [T, B, C, H, W], each at most `bound`, to the same numbers as float."""
+
+    def __init__(self, shape: tuple[int, int, int], *, bound: int, time_steps: int | None = None) -> None:
+        super().__init__()
+        if not 1 <= bound <= 255:
+            raise ValueError(f"EventInput: bound is {bound}; allowed: 1 to 255")
+        self.shape = tuple(int(size) for size in shape)
+        self.bound = bound
+        self.time_steps = time_steps
+
+    def compute(self, *operands: Tensor) -> Tensor:
+        """The counts, unchanged."""
+        (counts,) = operands
+        _check_samples(self, counts, 5, self.shape)
+        if self.time_steps is not None and counts.shape[0] != self.time_steps:
+            raise ValueError(f"{self.label} got {counts.shape[0]} time steps; it takes {self.time_steps}")
+        if self.bound < 255 and counts.numel() and int(counts.max()) > self.bound:
+            raise ValueError(
+                f"{self.label} got counts up to {int(counts.max())}; it takes at most {self.bound} (clip when binning)"
+            )
+        frames = counts.flatten(0, 1).float().contiguous(memory_format=torch.channels_last)
+        return frames.reshape(*counts.shape[:2], *frames.shape[1:])
+
+
+def _check_samples(block: Block, samples: Tensor, axes: int, shape: tuple[int, ...]) -> None:
+    layout = "[B, C, H, W]" if axes == 4 else "[T, B, C, H, W]"
+    if samples.dtype != torch.uint8:
+        raise TypeError(f"{block.label} got {samples.dtype}; it takes uint8 {layout}")
+    if samples.dim() != axes or tuple(samples.shape[-3:]) != shape:
+        raise ValueError(
+            f"{block.label} got a tensor of shape {list(samples.shape)}; "
+            f"it takes {layout} with [C, H, W] = {list(shape)}"
+        )
+
+
+class MaxPool(Block):
+    """The OR of the spikes in every window, without padding."""
+
+    kind = "max"
+
+    def __init__(self, kernel: int | tuple[int, int], stride: int | tuple[int, int] | None = None) -> None:
+        super().__init__()
+        self.kernel = pair(kernel)
+        self.stride = self.kernel if stride is None else pair(stride)
+
+    def compute(self, *operands: Tensor) -> Tensor:
+        """Windows' maxima of [T, B, C, H, W]."""
+        (value,) = operands
+        return ops.per_sample(lambda part: F.max_pool2d(part, self.kernel, self.stride), value)
+
+
+class SumPool(Block):
+    """The number of spikes in every window: average pooling without its division, in training too."""
+
+    kind = "sum"
+
+    def __init__(self, kernel: int | tuple[int, int], stride: int | tuple[int, int] | None = None) -> None:
+        super().__init__()
+        self.kernel = pair(kernel)
+        self.stride = self.kernel if stride is None else pair(stride)
+
+    def compute(self, *operands: Tensor) -> Tensor:
+        """Windows' sums of [T, B, C, H, W]."""
+        (value,) = operands
+        return ops.per_sample(lambda part: F.avg_pool2d(part, self.kernel, self.stride, divisor_override=1), value)
+
+
+class GlobalSumPool(Block):
+    """The number of spikes in every channel's whole map: [T, B, C, H, W] to [T, B, C, 1, 1]."""
+
+    kind = "sum"
+    kernel = None
+    stride = None
+
+    def compute(self, *operands: Tensor) -> Tensor:
+        """Maps' sums of [T, B, C, H, W]."""
+        (value,) = operands
+        return value.sum((-2, -1), keepdim=True)
+
+
+class Flatten(Block):
+    """[T, B, C, H, W] to [T, B, C * H * W], channel after channel."""
+
+    def compute(self, *operands: Tensor) -> Tensor:
+        """The same numbers, one row per sample."""
+        (value,) = operands
+        return value.flatten(2)

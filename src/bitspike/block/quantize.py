@@ -1,0 +1,97 @@
+"""`quantize_`: put a quantization on the blocks of a network, in place."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+
+from torch import nn
+
+from bitspike.block.base import blocks_of
+from bitspike.block.readout import Readout
+from bitspike.block.spiking import SpikingBlock
+from bitspike.spec import LayerSpec, QuantSpec
+
+
+@dataclass(frozen=True)
+class QuantizedLayer:
+    """What one layer got: its name, whether it counts as an end, and its description."""
+
+    name: str
+    end: bool
+    layer: LayerSpec
+
+
+@dataclass(frozen=True)
+class QuantizeReport:
+    """What changed and what was left alone.
+
+    layers: the layers that got a description; ignored: names of modules with parameters that are no blocks.
+    """
+
+    layers: tuple[QuantizedLayer, ...]
+    ignored: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data for `--json`."""
+        return {
+            "layers": [
+                {
+                    "name": item.name,
+                    "end": item.end,
+                    "weight_bits": item.layer.weight.bits,
+                    "membrane_bits": item.layer.membrane.bits,
+                }
+                for item in self.layers
+            ],
+            "ignored": list(self.ignored),
+        }
+
+
+def quantize_(net: nn.Module, spec: QuantSpec | str) -> QuantizeReport:
+    """Set the quantization of every block; weights are not touched, the next forward pass uses it.
+
+    The first weighted layer and every readout are ends and get `spec.ends`. Patterns of overrides that match no
+    layer are refused: a typing error there would silently change what is trained.
+    """
+    chosen = QuantSpec.parse(spec) if isinstance(spec, str) else spec
+    weighted = [(name, block) for name, block in blocks_of(net) if isinstance(block, SpikingBlock | Readout)]
+    if not weighted:
+        raise ValueError("quantize_: the network holds no spiking block and no readout; build it from bitspike.block")
+    names = [name for name, _ in weighted]
+    for item in chosen.overrides:
+        if not fnmatch.filter(names, item.pattern):
+            raise ValueError(
+                f"quantize_: the override {item.pattern!r} matches no layer; layers are {', '.join(names)}"
+            )
+    report = []
+    for position, (name, block) in enumerate(weighted):
+        end = position == 0 or isinstance(block, Readout)
+        layer = chosen.for_layer(name, end=end)
+        block.weight_spec = layer.weight
+        if isinstance(block, SpikingBlock):
+            block.membrane_spec = layer.membrane
+            block.stream = position
+        else:
+            layer = LayerSpec(layer.weight)
+        report.append(QuantizedLayer(name, end, layer))
+    return QuantizeReport(tuple(report), tuple(foreign_modules(net)))
+
+
+def foreign_modules(net: nn.Module) -> list[str]:
+    """Names of modules that hold parameters of their own and belong to no block."""
+    inside = {id(part) for _, block in blocks_of(net) for part in block.modules()}
+    return [
+        name or type(module).__name__
+        for name, module in net.named_modules()
+        if id(module) not in inside and any(True for _ in module.parameters(recurse=False))
+    ]
+
+
+def set_progress_(net: nn.Module, progress: float) -> None:
+    """Tell the blocks how far training is, 0 to 1: annealed gradients sharpen with it."""
+    if not 0 <= progress <= 1:
+        raise ValueError(f"set_progress_: progress is {progress}; allowed: 0 to 1")
+    for _, block in blocks_of(net):
+        if isinstance(block, SpikingBlock | Readout):
+            block.progress = progress

@@ -1,0 +1,85 @@
+"""The readout: a linear map of spikes to logits, summed over time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bitspike.block.base import Block, Form, integers
+from bitspike.integer import graph, ops
+from bitspike.quant import QuantizedWeight, quantize_weight, round_half_up
+from bitspike.spec import WeightSpec
+
+INT32 = 2**31 - 1
+
+
+class Readout(Block):
+    """[T, B, features] to logits [T, B, classes] of every step; a network's answer is their mean over T.
+
+    Integer form: sum over t of (W x[t]) + round(T bias / scale), with one weight scale for the whole layer. In
+    eval mode the logits are float64 multiples of one unit, so that `logits.mean(0).argmax(-1)` is the integer
+    form's answer, the lowest index at a tie.
+    """
+
+    def __init__(self, in_features: int, classes: int, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(classes, in_features))
+        nn.init.normal_(self.weight, std=in_features**-0.5)
+        self.bias = nn.Parameter(torch.zeros(classes)) if bias else None
+        self.weight_spec = WeightSpec()
+        self.progress = 0.0
+
+    @property
+    def has_integer_form(self) -> bool:
+        """Whether the weights are on a grid."""
+        return not self.weight_spec.is_float
+
+    def quantized(self) -> QuantizedWeight:
+        """Codes and the one scale of the layer."""
+        return quantize_weight(self.weight, replace(self.weight_spec, per="layer"), self.progress)
+
+    def compute(self, *operands: Tensor) -> Tensor:
+        """Logits of every step."""
+        (value,) = operands
+        if value.dim() != 3 or value.shape[2] != self.weight.shape[1]:
+            raise ValueError(
+                f"{self.label} got a tensor of shape {list(value.shape)}; it takes [T, B, {self.weight.shape[1]}]"
+            )
+        form = self.form
+        if form is Form.INTEGER:
+            node = self.to_node(self.label, "", value.shape[0])
+            sums = ops.readout(integers(value, self.label), node)
+            whole_bias = torch.from_numpy(node.bias).to(sums.device)
+            return (sums * node.time_steps + whole_bias).double() * node.unit
+        codes, scale = self.quantized()
+        with torch.autocast(value.device.type, enabled=False):
+            real = torch.float64 if form is Form.REAL else torch.float32
+            bias = None if self.bias is None else self.bias.to(real)
+            logits = F.linear(value.to(real), (codes * scale.unsqueeze(1)).to(real), bias)
+        return logits
+
+    def to_node(self, name: str, source: str, time_steps: int, high: Tensor | None = None) -> graph.Readout:
+        """The layer as plain data for T steps; high: the inputs' largest values, to prove the int32 bound."""
+        with torch.no_grad():
+            codes, scales = (part.cpu() for part in self.quantized())
+            scale = float(scales[0].double())
+            bias = torch.zeros(len(codes)) if self.bias is None else self.bias.cpu()
+            if not (codes.isfinite().all() and bias.isfinite().all()):
+                raise ValueError(f"{name} holds weights that are not finite numbers")
+            whole = round_half_up(time_steps * bias.double() / scale).to(torch.int64)
+        if high is not None:
+            positive = codes.to(torch.int64).clamp_min(0) * high
+            negative = codes.to(torch.int64).clamp_max(0) * high
+            largest = torch.maximum(positive.sum(1), -negative.sum(1)) * time_steps + whole.abs()
+            if int(largest.max()) > INT32:
+                raise ValueError(
+                    f"{name}: its sums over {time_steps} steps can reach {int(largest.max())}, beyond 32 bits"
+                )
+        # 24 significant bits: products with 29-bit integers are then exact in float64, and so are ties.
+        unit = float(np.float32(scale / time_steps))
+        bits = torch.int16 if float(codes.abs().max()) > 127 else torch.int8
+        return graph.Readout(name, source, codes.to(bits).numpy(), whole.to(torch.int32).numpy(), unit, time_steps)

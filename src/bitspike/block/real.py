@@ -1,0 +1,74 @@
+"""The real form of a spiking layer: the integer form's exact twin in float64, differentiable.
+
+It runs in units of the weighted sum, where every value is a multiple of a power of two; so each sum, comparison
+and rounding below is exact, and the spikes are the integer form's, all of them. Gradients are those of the
+training form: they flow through the natural units, a * sum + d.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bitspike.block.fold import Channels, offset_quotient, rounding_shift, threshold_quotient
+from bitspike.block.spiking import PlainSkip, SpikingBlock, weighted
+from bitspike.integer import ops
+from bitspike.integer.threefry import random_offsets
+from bitspike.neuron import spike
+from bitspike.quant import straight_through
+
+
+def real_spikes(block: SpikingBlock, value: Tensor, skip: Tensor | None) -> Tensor:
+    """Spikes [T, B, C, ...] of the layer with running statistics and all quantizers on."""
+    weights = block.quantized()
+    channels = block.channels(weights)
+    main, side = block.signed(weights)
+    sums = weighted(value.double(), main.double(), block.window)
+    count: Tensor | None = None
+    if skip is not None and side is not None:
+        other = weighted(skip.double(), side.double(), block.skip_window)
+        sums = sums + (other if channels.ratio is None else other * block.spread(torch.exp2(channels.ratio)))
+    elif isinstance(block.skip, PlainSkip) and skip is not None:
+        count = ops.plain_skip(skip, block.skip.stride, block.skip.channel_map).double()
+    return _steps(block, sums, count, channels).to(value.dtype)
+
+
+def _steps(block: SpikingBlock, sums: Tensor, count: Tensor | None, channels: Channels) -> Tensor:
+    spec = block.membrane_spec
+    gain, offset = block.spread(channels.gain), block.spread(channels.offset)
+    step = block.spread(torch.exp2(channels.exponent.double()))
+    reach = (spec.levels * step * gain).detach()
+    stored = torch.zeros_like(sums[0])
+    spikes = []
+    for t in range(sums.shape[0]):
+        total = float(spec.leak) * stored + sums[t]
+        extra: Tensor | float = 0.0 if count is None else count[t]
+        fired = (total >= threshold_quotient(gain, offset, extra, spec)).detach()
+        natural = gain * total + offset + extra
+        out = spike(natural - spec.threshold, fired)
+        kept = natural * (1 - out) if spec.reset == "hard" else natural - spec.threshold * out
+        code = _code(block, total.detach(), fired, extra, channels, t)
+        stored = straight_through(code * step, kept.clamp(-reach, reach) / gain)
+        spikes.append(out)
+    return torch.stack(spikes)
+
+
+@torch.no_grad()
+def _code(
+    block: SpikingBlock, total: Tensor, fired: Tensor, extra: Tensor | float, channels: Channels, t: int
+) -> Tensor:
+    """The stored membrane as a whole number of steps."""
+    spec = block.membrane_spec
+    gain, offset = block.spread(channels.gain), block.spread(channels.offset)
+    quotient = offset_quotient(gain, offset, extra)
+    if spec.reset == "soft":
+        quotient = torch.where(fired, offset_quotient(gain, offset, extra - spec.threshold), quotient)
+    fraction: float | Tensor = 0.5 if spec.rounding == "nearest" else 0.0
+    if spec.rounding == "stochastic":
+        g = rounding_shift(channels, spec)
+        pixels = total[0, 0].numel()
+        drawn = random_offsets(block.out_channels, pixels, g, seed=spec.seed, layer=block.stream, step=t)
+        fraction = drawn.to(total).reshape(total.shape[1:]) / 2.0**g
+    step = block.spread(torch.exp2(channels.exponent.double()))
+    code = torch.floor((total + quotient) / step + fraction).clamp(-spec.levels, spec.levels)
+    return code.masked_fill(fired, 0) if spec.reset == "hard" else code

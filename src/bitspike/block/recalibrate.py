@@ -1,0 +1,36 @@
+"""`recalibrate_`: estimate the running statistics of a network's batch norms anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from bitspike.block.norm import ChannelNorm
+
+
+@torch.no_grad()
+def recalibrate_(net: nn.Module, batches: Iterable[Tensor]) -> int:
+    """Replace all running statistics by their mean over the given batches; the number of batches used.
+
+    Needed when weights are put on a grid after training: the sums then have another spread. Membranes are
+    quantized with steps that follow the statistics, so later batches count the more settled steps.
+    """
+    norms = [module for module in net.modules() if isinstance(module, ChannelNorm)]
+    before, was_training = [norm.momentum for norm in norms], net.training
+    used = 0
+    net.train()
+    try:
+        for samples in batches:
+            used += 1
+            for norm in norms:
+                norm.momentum = 1 / used  # a cumulative mean
+            net(samples)
+    finally:
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum
+        net.train(was_training)
+    if used == 0:
+        raise ValueError("recalibrate_: no batches were given")
+    return used

@@ -1,0 +1,222 @@
+"""The spiking layer: weighted sum, batch norm, optional skip, membrane, spikes.
+
+This module holds what a layer is and what its channels come to. Its forms stand beside it: `block.training`
+(float), `block.real` (exact float64), `block.to_integers` (plain integers, run by `integer.ops`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bitspike.block.base import Block, Form, integers
+from bitspike.block.fold import Channels
+from bitspike.block.norm import ChannelNorm
+from bitspike.integer import ops
+from bitspike.quant import QuantizedWeight, membrane_exponent, quantize_weight, round_half_up
+from bitspike.spec import MembraneSpec, WeightSpec
+
+RATIO_LIMIT = 6
+"""The gains of a sum and of its convolved skip are held within 2^-6 .. 2^6 of each other."""
+
+
+@dataclass(frozen=True)
+class PlainSkip:
+    """The skip's spikes join the membrane as they are: channel_map[c] of them (-1: none), every stride-th pixel."""
+
+    stride: int = 1
+    channel_map: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ConvSkip:
+    """A second convolution joins.
+
+    norm "shared": one batch norm over both sums, which then share their weight scale. norm "own": a batch norm of
+    its own, as published; the ratio of the two gains is then held to a power of two.
+    """
+
+    in_channels: int
+    stride: int = 1
+    kernel_size: int = 1
+    norm: str = "shared"
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("shared", "own"):
+            raise ValueError(f"ConvSkip.norm is {self.norm!r}; allowed: shared, own")
+
+
+Skip = PlainSkip | ConvSkip
+
+
+class Window(NamedTuple):
+    """How a convolution moves over its input."""
+
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+
+class LayerWeights(NamedTuple):
+    """The weight of a layer and of its convolved skip, on their grids."""
+
+    main: QuantizedWeight
+    skip: QuantizedWeight | None
+
+
+class SpikingBlock(Block):
+    """Common base of `SpikingConv2d` and `SpikingLinear`; gives spikes [T, B, C, ...].
+
+    weight [C, ...]; window None for a linear layer. progress (0 to 1, of training) sharpens annealed gradients;
+    stream is the layer's number in the random generator's counter.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        *,
+        window: Window | None,
+        bias: bool,
+        norm: bool,
+        skip: Skip | None = None,
+        skip_weight: Tensor | None = None,
+        skip_window: Window | None = None,
+        input_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.out_channels = weight.shape[0]
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(self.out_channels)) if bias else None
+        self.norm = ChannelNorm(self.out_channels) if norm else None
+        self.skip = skip
+        self.skip_weight = None if skip_weight is None else nn.Parameter(skip_weight)
+        own = isinstance(skip, ConvSkip) and skip.norm == "own"
+        if own and not norm:
+            raise ValueError('ConvSkip(norm="own") needs a block with norm=True')
+        self.skip_norm = ChannelNorm(self.out_channels) if own else None
+        self.window, self.skip_window = window, skip_window
+        self.input_scale = input_scale
+        self.weight_spec = WeightSpec()
+        self.membrane_spec = MembraneSpec()
+        self.progress = 0.0
+        self.stream = 0
+
+    @property
+    def has_integer_form(self) -> bool:
+        """Whether weights and membrane are on grids that integers carry."""
+        membrane = self.membrane_spec
+        return not (self.weight_spec.is_float or membrane.is_float or membrane.form == "dynamic")
+
+    def compute(self, *operands: Tensor) -> Tensor:
+        """Spikes [T, B, C, ...] of the input [T, B, ...] and, with a skip, of its operand."""
+        from bitspike.block.real import real_spikes
+        from bitspike.block.to_integers import to_node
+        from bitspike.block.training import float_spikes
+
+        value, skip = self._operands(operands)
+        form = self.form
+        if form is Form.REAL:
+            with torch.autocast(value.device.type, enabled=False):
+                return real_spikes(self, value, skip)
+        if form is not Form.INTEGER:
+            return float_spikes(self, value, skip, batch=form is Form.TRAINING)
+        whole = integers(value, self.label)
+        whole_skip = None if skip is None else integers(skip, self.label)
+        node = to_node(self, self.label, whole, whole_skip)
+        spikes, _ = ops.spiking(whole, whole_skip, node)
+        return spikes.to(value.dtype)
+
+    def _operands(self, operands: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
+        expected = 1 if self.skip is None else 2
+        if len(operands) != expected:
+            wanted = "one operand, its input" if expected == 1 else "two operands, its input and its skip"
+            raise TypeError(f"{self.label} takes {wanted}; it got {len(operands)}")
+        self.check(operands[0])
+        return operands[0], operands[1] if expected == 2 else None
+
+    def check(self, value: Tensor) -> None:
+        """Refuse an input of the wrong shape, with a sentence."""
+        axes, layout = (3, "[T, B, features]") if self.window is None else (5, "[T, B, C, H, W]")
+        if value.dim() != axes or value.shape[2] != self.weight.shape[1]:
+            raise ValueError(
+                f"{self.label} got a tensor of shape {list(value.shape)}; "
+                f"it takes {layout} with {self.weight.shape[1]} at the third place"
+            )
+
+    def quantized(self) -> LayerWeights:
+        """Codes and scales of the weight and of the convolved skip's, at this moment."""
+        if self.skip_weight is None:
+            return LayerWeights(quantize_weight(self.weight, self.weight_spec, self.progress), None)
+        if self.skip_norm is not None:
+            return LayerWeights(
+                quantize_weight(self.weight, self.weight_spec, self.progress),
+                quantize_weight(self.skip_weight, self.weight_spec, self.progress),
+            )
+        # One batch norm over both sums, so one row of weights per channel and one scale.
+        rows = torch.cat([self.weight.flatten(1), self.skip_weight.flatten(1)], 1)
+        codes, scale = quantize_weight(rows, self.weight_spec, self.progress)
+        main, skip = codes.split([self.weight[0].numel(), self.skip_weight[0].numel()], 1)
+        return LayerWeights(
+            QuantizedWeight(main.reshape(self.weight.shape), scale),
+            QuantizedWeight(skip.reshape(self.skip_weight.shape), scale),
+        )
+
+    def channels(self, weights: LayerWeights) -> Channels:
+        """Gain, offset, exponent and skip ratio of every channel from the running statistics, in float64.
+
+        Training takes the membrane's step from here, the real and the integer form everything.
+        """
+        scale = weights.main.scale.double() * self.input_scale
+        bias = torch.zeros_like(scale) if self.bias is None else self.bias.double()
+        if self.norm is None:
+            gain, offset = scale, bias
+        else:
+            unit = self.norm.gamma.double() / torch.sqrt(self.norm.running_var.double() + self.norm.eps)
+            gain = scale * unit.abs()
+            offset = self.norm.bias.double() + (bias - self.norm.running_mean.double()) * unit
+        ratio = None
+        if self.skip_norm is not None and weights.skip is not None:
+            side, side_scale = self.skip_norm, weights.skip.scale.double()
+            side_gain = side_scale * side.gamma.double().abs() / torch.sqrt(side.running_var.double() + side.eps)
+            exact = torch.log2(side_gain.detach() / gain.detach())
+            ratio = round_half_up(exact).clamp(-RATIO_LIMIT, RATIO_LIMIT)
+            held = side.gamma.double().sign() * gain * torch.exp2(ratio) / side_scale
+            offset = offset + side.bias.double() - side.running_mean.double() * held
+        exponent = torch.zeros_like(gain)
+        if not self.membrane_spec.is_float:
+            exponent = membrane_exponent(gain, self.membrane_spec)
+        return Channels(gain, offset, exponent, ratio)
+
+    def signed(self, weights: LayerWeights) -> tuple[Tensor, Tensor | None]:
+        """Codes of weight and skip with the sign of gamma in them, so that every gain is positive."""
+        main = weights.main.codes
+        if self.norm is not None:
+            main = per_row(main, self.norm.gamma.detach().sign())
+        if weights.skip is None:
+            return main, None
+        norm = self.norm if self.skip_norm is None else self.skip_norm
+        side = weights.skip.codes
+        return main, side if norm is None else per_row(side, norm.gamma.detach().sign())
+
+    def spread(self, per_channel: Tensor) -> Tensor:
+        """[C] shaped to meet values [..., C, H, W] or [..., C]."""
+        return per_channel.reshape(-1, *(1,) * (self.weight.dim() - 2))
+
+
+def per_row(weight: Tensor, factor: Tensor) -> Tensor:
+    """weight [C, ...] times factor [C]."""
+    return weight * factor.to(weight.dtype).reshape(-1, *(1,) * (weight.dim() - 1))
+
+
+def weighted(value: Tensor, weight: Tensor, window: Window | None) -> Tensor:
+    """The weighted sum of [T, B, ...] in float, once where the value is static."""
+
+    def apply(part: Tensor) -> Tensor:
+        if window is None:
+            return F.linear(part, weight)
+        return F.conv2d(part, weight, None, window.stride, window.padding)
+
+    return ops.per_sample(apply, value)

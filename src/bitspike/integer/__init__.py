@@ -1,0 +1,1 @@
+"""The integer network: plain data (`graph`) and the operations that define it (`ops`)."""

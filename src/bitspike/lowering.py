@@ -1,0 +1,196 @@
+"""`lower`: from a network of blocks to an `IntegerNet`, by watching the blocks run once.
+
+The network is run in eval mode on one sample of zeros. Every block that runs is noted with the values it read, so
+any Python in `forward` is fine as long as values go from block to block unchanged.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bitspike.block.base import Block, blocks_of, watching
+from bitspike.block.fold import dead_zone
+from bitspike.block.plain import EventInput, Flatten, GlobalSumPool, ImageInput, MaxPool, SumPool
+from bitspike.block.quantize import foreign_modules
+from bitspike.block.readout import Readout
+from bitspike.block.spiking import SpikingBlock
+from bitspike.block.to_integers import Range, to_node
+from bitspike.integer import graph
+from bitspike.runtime.net import IntegerNet
+
+
+class DeadZoneWarning(UserWarning):
+    """Stored membranes that never leak away, over a large part of their range."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One block's run: its name, what it read (by name) and the shapes [T, B, ...] that went in and out."""
+
+    name: str
+    block: Block
+    sources: tuple[str, ...]
+    shape: tuple[int, ...]
+    source_shapes: tuple[tuple[int, ...], ...]
+
+
+def trace(net: nn.Module) -> list[Step]:
+    """The blocks of a network in the order in which they run, and how their values connect."""
+    names = {id(block): name for name, block in blocks_of(net)}
+    entrance = [block for _, block in blocks_of(net) if isinstance(block, ImageInput | EventInput)]
+    if len(entrance) != 1:
+        raise ValueError(
+            f"the network has {len(entrance)} input blocks; it needs exactly one ImageInput or EventInput, run first"
+        )
+    steps: list[Step] = []
+    made: dict[int, tuple[str, Tensor]] = {}  # keeps results alive, so that ids stay unique
+    sample = _blank(entrance[0])
+
+    def note(block: Block, operands: tuple[Tensor, ...], result: Tensor) -> None:
+        name = names.get(id(block), type(block).__name__)
+        used = sum(step.block is block for step in steps)
+        name = f"{name}#{used + 1}" if used else name
+        sources = []
+        for operand in operands:
+            if id(operand) in made:
+                sources.append(made[id(operand)][0])
+            elif operand is not sample:
+                _refuse_foreign(net, name)
+        shapes = tuple(tuple(operand.shape) for operand in operands)
+        steps.append(Step(name, block, tuple(sources), tuple(result.shape), shapes))
+        made[id(result)] = (name, result)
+
+    was_training = net.training
+    net.eval()
+    try:
+        with torch.no_grad(), watching(note):
+            result = net(sample)
+    finally:
+        net.train(was_training)
+    if not steps or not isinstance(steps[-1].block, Readout) or made.get(id(result), ("",))[0] != steps[-1].name:
+        raise ValueError("the network must return the result of a Readout, unchanged")
+    return steps
+
+
+def _blank(entrance: ImageInput | EventInput) -> Tensor:
+    device = next((buffer.device for buffer in entrance.buffers()), torch.device("cpu"))
+    shape = (1, *entrance.shape)
+    if isinstance(entrance, EventInput):
+        shape = (entrance.time_steps or 1, *shape)
+    return torch.zeros(shape, dtype=torch.uint8, device=device)
+
+
+def _refuse_foreign(net: nn.Module, name: str) -> None:
+    foreign = foreign_modules(net)
+    inside = {id(part) for _, block in blocks_of(net) for part in block.modules()}
+    leaves = [
+        f"{at} ({type(module).__name__})"
+        for at, module in net.named_modules()
+        if id(module) not in inside and not list(module.children()) and at
+    ]
+    named = ", ".join(leaves or foreign)
+    found = f"modules that are no blocks: {named}" if named else "an operation in forward, such as x + y or x.flatten"
+    raise ValueError(
+        f"{name} reads a value that no block made, so the network has no integer form; between blocks it has {found}"
+    )
+
+
+def lower(net: nn.Module) -> IntegerNet:
+    """The integer network that `net` is: exactly what it computes in eval mode, as plain data.
+
+    Refuses by name what has no integers: layers left at 32 bits, the dynamic membrane, foreign modules, sums
+    that could leave 32 bits. Warns where a slow leak never lets a stored membrane decay.
+    """
+    for name, block in blocks_of(net):
+        if not block.has_integer_form:
+            raise ValueError(f"{name} {_why_not(block)}")
+    steps = trace(net)
+    ranges = input_ranges(steps)
+    nodes = tuple(_node(step, ranges) for step in steps)
+    notes = _dead_zones(steps)
+    for text in notes:
+        warnings.warn(text, DeadZoneWarning, stacklevel=2)
+    return IntegerNet(graph.Graph(nodes), tuple(notes))
+
+
+def input_ranges(steps: list[Step]) -> dict[str, Range]:
+    """Smallest and largest value per channel of every block's result, by name."""
+    ranges: dict[str, Range] = {}
+    for step in steps:
+        ranges[step.name] = _range(step, ranges)
+    return ranges
+
+
+def _range(step: Step, ranges: dict[str, Range]) -> Range:
+    block = step.block
+    if isinstance(block, ImageInput):
+        zero = torch.tensor(block.zero_point, dtype=torch.int64)
+        return Range(-zero, 255 - zero)
+    if isinstance(block, EventInput):
+        none = torch.zeros(block.shape[0], dtype=torch.int64)
+        return Range(none, none + block.bound)
+    if isinstance(block, SpikingBlock):
+        none = torch.zeros(block.out_channels, dtype=torch.int64)
+        return Range(none, none + 1)
+    values = ranges[step.sources[0]]
+    if isinstance(block, SumPool | GlobalSumPool):
+        window = step.source_shapes[0][-2:] if block.kernel is None else block.kernel
+        return Range(values.low * window[0] * window[1], values.high * window[0] * window[1])
+    if isinstance(block, Flatten):
+        positions = int(torch.Size(step.source_shapes[0][3:]).numel())
+        return Range(values.low.repeat_interleave(positions), values.high.repeat_interleave(positions))
+    return values
+
+
+def _why_not(block: Block) -> str:
+    if isinstance(block, SpikingBlock) and block.membrane_spec.form == "dynamic":
+        return (
+            "has the dynamic membrane, whose scale is the maximum over the batch at hand: no device can know it; "
+            'train with membrane.form = "static"'
+        )
+    what = "weights" if not isinstance(block, SpikingBlock) or block.weight_spec.is_float else "membrane"
+    return f'has {what} of 32 bits and so no integer form; quantize_(net, "1w2u") first, and train'
+
+
+def _node(step: Step, ranges: dict[str, Range]) -> graph.Node:
+    block, name = step.block, step.name
+    if isinstance(block, ImageInput):
+        return graph.Input(name, "image", block.shape, block.time_steps, block.zero_point, 255, block.scale)
+    if isinstance(block, EventInput):
+        zero = (0,) * block.shape[0]
+        return graph.Input(name, "events", block.shape, block.time_steps, zero, block.bound, 1.0)
+    return _inner_node(step, step.sources[0], ranges)
+
+
+def _inner_node(step: Step, source: str, ranges: dict[str, Range]) -> graph.Node:
+    block, name = step.block, step.name
+    match block:
+        case SpikingBlock():
+            skip = step.sources[1] if len(step.sources) > 1 else ""
+            return to_node(block, name, ranges[source], ranges.get(skip), source, skip)
+        case Readout():
+            return block.to_node(name, source, step.shape[0], ranges[source].high)
+        case MaxPool() | SumPool() | GlobalSumPool():
+            return graph.Pool(name, source, block.kind, block.kernel, block.stride)
+        case Flatten():
+            return graph.Flatten(name, source)
+    raise ValueError(f"{name} is a {type(block).__name__}, which lowering does not know")
+
+
+def _dead_zones(steps: list[Step]) -> list[str]:
+    found: dict[str, list[str]] = {}
+    for step in steps:
+        if isinstance(step.block, SpikingBlock):
+            spec = step.block.membrane_spec
+            zone = dead_zone(spec)
+            if zone > spec.levels / 4:
+                text = (
+                    f"stored membranes up to {zone} of {spec.levels} steps never leak "
+                    f"(leak {spec.leak}, rounding to nearest)"
+                )
+                found.setdefault(text, []).append(step.name)
+    return [f"{', '.join(names)}: {text}" for text, names in found.items()]

@@ -1,0 +1,181 @@
+"""`measure`: what a network of blocks costs, from its layers as they are and, with samples, as they fire."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bitspike.block import Block, Readout, SpikingBlock, blocks_of
+from bitspike.block.base import watching
+from bitspike.block.plain import ImageInput
+from bitspike.block.to_integers import to_node
+from bitspike.cost import CostTable, LayerActivity, LayerCost, layer_activity
+from bitspike.integer import graph
+from bitspike.lowering import Step, input_ranges, trace
+from bitspike.spec import FLOAT_BITS
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Mean values per position and step of one layer's operand, skip operand and result."""
+
+    source: float
+    skip: float | None
+    result: float
+
+
+def measure(net: nn.Module, batches: Iterable[Tensor] | None = None) -> CostTable:
+    """The cost table of a network; uint8 sample batches, as its input takes them, add real firing rates."""
+    rates = None if batches is None else firing_rates(net, batches)
+    name = str(getattr(net, "model_name", type(net).__name__))
+    return CostTable(name, tuple(describe(net, rates)), time_steps=trace(net)[0].shape[0])
+
+
+@torch.no_grad()
+def firing_rates(net: nn.Module, batches: Iterable[Tensor]) -> dict[str, Rates]:
+    """Mean values that every weighted layer reads and gives in eval mode, over all samples."""
+    names = {id(block): name for name, block in blocks_of(net)}
+    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    sizes: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+
+    def note(block: Block, operands: tuple[Tensor, ...], result: Tensor) -> None:
+        if not isinstance(block, SpikingBlock | Readout):
+            return
+        values = (operands[0], operands[1] if len(operands) > 1 else None, result)
+        for place, value in enumerate(values):
+            if value is not None:
+                sums[names[id(block)]][place] += float(value.double().sum())
+                sizes[names[id(block)]][place] += value.numel()
+
+    was_training = net.training
+    net.eval()
+    try:
+        with watching(note):
+            for batch in batches:
+                net(batch)
+    finally:
+        net.train(was_training)
+    if not sums:
+        raise ValueError("no samples were given, so no firing was measured")
+
+    def mean(name: str, place: int) -> float:
+        return sums[name][place] / sizes[name][place]
+
+    return {name: Rates(mean(name, 0), mean(name, 1) if sizes[name][1] else None, mean(name, 2)) for name in sums}
+
+
+def describe(net: nn.Module, rates: dict[str, Rates] | None = None) -> list[LayerCost]:
+    """One row per weighted layer, in order of execution; a convolved skip is a row of its own.
+
+    Works at every width, 32 bits included.
+    """
+    steps = trace(net)
+    ranges = input_ranges(steps)
+    inputs = {step.name for step in steps if isinstance(step.block, ImageInput)}
+    rows: list[LayerCost] = []
+    for step in steps:
+        rate = (rates or {}).get(step.name)
+        if isinstance(step.block, SpikingBlock):
+            node = None
+            if step.block.has_integer_form:
+                skip = ranges[step.sources[1]] if len(step.sources) > 1 else None
+                node = to_node(step.block, step.name, ranges[step.sources[0]], skip)
+            rows += _spiking_rows(step, step.block, node, rate, first=not rows, static=step.sources[0] in inputs)
+        elif isinstance(step.block, Readout):
+            rows.append(_readout_row(step, step.block, rate))
+    return rows
+
+
+def _spiking_rows(
+    step: Step, block: SpikingBlock, node: graph.Spiking | None, rate: Rates | None, *, first: bool, static: bool
+) -> list[LayerCost]:
+    positions = int(np.prod(step.shape[3:], dtype=np.int64))
+    main = LayerCost(
+        name=step.name,
+        kind="linear" if block.window is None else "conv",
+        end=first,
+        weights=block.weight.numel(),
+        weight_bits=block.weight_spec.bits,
+        biases=0 if block.bias is None else block.bias.numel(),
+        norms=0 if block.norm is None else block.out_channels,
+        neurons=block.out_channels * positions,
+        membrane_bits=FLOAT_BITS if block.membrane_spec.is_float else block.membrane_spec.bits,
+        macs=block.weight.numel() * positions,
+        static_input=static,
+        # Pixels are no spikes: a layer that reads them has no input rate.
+        input_rate=None if rate is None or static else rate.source,
+        output_rate=None if rate is None else rate.result,
+        integer_bytes=0 if node is None else _bytes_of(node.fire),
+    )
+    if block.skip_weight is None:
+        return [main]
+    skip = node.skip if node is not None and isinstance(node.skip, graph.WeightedSkip) else None
+    side = LayerCost(
+        name=f"{step.name}.skip",
+        kind="skip",
+        end=False,
+        weights=block.skip_weight.numel(),
+        weight_bits=block.weight_spec.bits,
+        biases=0,
+        norms=0 if block.skip_norm is None else block.out_channels,
+        neurons=0,
+        membrane_bits=main.membrane_bits,
+        macs=block.skip_weight.numel() * positions,
+        input_rate=None if rate is None else rate.skip,
+        integer_bytes=0 if skip is None else narrowest(skip.shift),
+    )
+    return [main, side]
+
+
+def _readout_row(step: Step, block: Readout, rate: Rates | None) -> LayerCost:
+    integer_bytes = 0
+    if block.has_integer_form:
+        integer_bytes = narrowest(block.to_node(step.name, "", step.shape[0]).bias)
+    return LayerCost(
+        name=step.name,
+        kind="readout",
+        end=True,
+        weights=block.weight.numel(),
+        weight_bits=block.weight_spec.bits,
+        biases=0 if block.bias is None else block.bias.numel(),
+        norms=0,
+        neurons=0,
+        membrane_bits=FLOAT_BITS,
+        macs=block.weight.numel(),
+        input_rate=None if rate is None else rate.source,
+        integer_bytes=integer_bytes,
+    )
+
+
+def _bytes_of(fire: graph.Fire) -> int:
+    tables = (fire.threshold, fire.rounding, fire.rounding_fired, fire.shift)
+    return sum(narrowest(table) for table in tables if table is not None)
+
+
+def narrowest(values: graph.Integers) -> int:
+    """Bytes of an array at the narrowest of 8, 16 and 32 bits that holds all its values."""
+    if values.size == 0:
+        return 0
+    low, high = int(values.min()), int(values.max())
+    for width, limit in ((1, 1 << 7), (2, 1 << 15)):
+        if -limit <= low and high < limit:
+            return width * values.size
+    return 4 * values.size
+
+
+@torch.no_grad()
+def activity(net: nn.Module, rates: dict[str, Rates]) -> list[LayerActivity]:
+    """Firing rate, balance of signs and their entropies, for every spiking layer that was measured.
+
+    Signs are those of the codes where weights are on a grid, else of the latent weights.
+    """
+    return [
+        layer_activity(name, rates[name].result, block.quantized().main.codes.cpu().numpy())
+        for name, block in blocks_of(net)
+        if isinstance(block, SpikingBlock) and name in rates
+    ]

@@ -1,0 +1,347 @@
+"""Every quantization choice of a network in one frozen description.
+
+`QuantSpec.parse("1w2u")` is the short form; a TOML table is the long one; both give the same object.
+Bits of 32 mean "left in float": such a layer trains and evaluates, but has no integer form.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from fractions import Fraction
+from typing import Any, Self, TypeVar
+
+FLOAT_BITS = 32
+MAX_LEAK_EXPONENT = 8
+
+WEIGHT_GRIDS: dict[str, range] = {"binary": range(1, 2), "twos_complement": range(2, 9)}
+"""Grid name -> the widths it exists for. `quant.weights` registers the functions under the same names."""
+
+GRID_SCALES: dict[str, tuple[str, ...]] = {
+    "binary": ("mean", "power_of_two"),
+    "twos_complement": ("abs_max",),
+}
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "per": ("channel", "layer"),
+    "normalize": ("none", "channel", "layer"),
+    "gradient": ("clipped", "annealed_tanh"),
+    "rounding": ("nearest", "floor", "stochastic"),
+    "reset": ("hard", "soft"),
+    "form": ("static", "dynamic"),
+}
+
+
+def _refuse(where: str, value: object, allowed: str) -> ValueError:
+    return ValueError(f"{where} is {value!r}; allowed: {allowed}")
+
+
+def _check_choice(owner: str, name: str, value: object) -> None:
+    if value not in _CHOICES[name]:
+        raise _refuse(f"{owner}.{name}", value, ", ".join(_CHOICES[name]))
+
+
+def _check_bits(owner: str, value: object, low: int, high: int) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or not (low <= int(str(value)) <= high or value == FLOAT_BITS):
+        raise _refuse(f"{owner}.bits", value, f"{low} to {high}, or {FLOAT_BITS} for float")
+
+
+@dataclass(frozen=True)
+class WeightSpec:
+    """How the weights of one layer become integers.
+
+    grid       binary (+1/-1) or twos_complement (symmetric, -n..n with n = 2^(bits-1) - 1)
+    scale      mean: the mean magnitude; power_of_two: the power of two nearest to it; abs_max: largest / n
+    per        one scale per output channel or per layer (a readout always has one per layer)
+    normalize  standardize the latent weights (zero mean, unit deviation) before the grid
+    gradient   of the sign: clipped (straight-through) or annealed_tanh (error decay estimator)
+    """
+
+    bits: int = FLOAT_BITS
+    grid: str = ""
+    scale: str = ""
+    per: str = "channel"
+    normalize: str = "none"
+    gradient: str = "clipped"
+
+    def __post_init__(self) -> None:
+        _check_bits("weight", self.bits, 1, 8)
+        if self.bits == FLOAT_BITS:
+            return
+        if not self.grid:
+            object.__setattr__(self, "grid", "binary" if self.bits == 1 else "twos_complement")
+        if self.grid not in WEIGHT_GRIDS:
+            raise _refuse("weight.grid", self.grid, ", ".join(WEIGHT_GRIDS))
+        if self.bits not in WEIGHT_GRIDS[self.grid]:
+            widths = WEIGHT_GRIDS[self.grid]
+            raise _refuse(f"weight.bits with grid {self.grid}", self.bits, f"{widths[0]} to {widths[-1]}")
+        if not self.scale:
+            object.__setattr__(self, "scale", GRID_SCALES[self.grid][0])
+        if self.scale not in GRID_SCALES[self.grid]:
+            raise _refuse(f"weight.scale with grid {self.grid}", self.scale, ", ".join(GRID_SCALES[self.grid]))
+        for name in ("per", "normalize", "gradient"):
+            _check_choice("weight", name, getattr(self, name))
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the weights stay in floating point."""
+        return self.bits == FLOAT_BITS
+
+
+def parse_leak(value: object) -> Fraction:
+    """The leak as a fraction k / 2^e, the only leaks that integers can express with a shift."""
+    try:
+        leak = Fraction(str(value)) if isinstance(value, str | int | float | Fraction) else None
+    except (ValueError, ZeroDivisionError):
+        leak = None
+    allowed = f'k / 2^e from 0 to 1 with e <= {MAX_LEAK_EXPONENT}, such as "1/2", "7/8" or 0.5'
+    if leak is None or not 0 <= leak <= 1:
+        raise _refuse("membrane.leak", value, allowed)
+    power = leak.denominator
+    if power & (power - 1) or power > 2**MAX_LEAK_EXPONENT:
+        near = Fraction(round(leak * 2**MAX_LEAK_EXPONENT), 2**MAX_LEAK_EXPONENT)
+        raise _refuse("membrane.leak", value, f"{allowed}; the nearest is {near}")
+    return leak
+
+
+@dataclass(frozen=True)
+class MembraneSpec:
+    """How the membrane of one layer leaks, fires, resets and is stored.
+
+    bits       2 to 16 for the stored potential (levels -n..n, n = 2^(bits-1) - 1), or 32 for float
+    rounding   nearest (half up), floor or stochastic, of the stored potential
+    reset      hard (to zero) or soft (subtract the threshold)
+    leak       the factor tau = k / 2^e kept from one step to the next
+    threshold  v: a neuron fires at v and above
+    range      alpha, the largest potential that can be stored; by default the threshold
+    form       static: a fixed power-of-two step per channel; dynamic: Q-SNN's published tanh and batch
+               maximum, for training comparisons only (it has no integer form)
+    seed       of the stochastic rounding
+    """
+
+    bits: int = FLOAT_BITS
+    rounding: str = "nearest"
+    reset: str = "hard"
+    leak: Fraction = Fraction(1, 2)
+    threshold: float = 1.0
+    range: float | None = None
+    form: str = "static"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_bits("membrane", self.bits, 2, 16)
+        for name in ("rounding", "reset", "form"):
+            _check_choice("membrane", name, getattr(self, name))
+        object.__setattr__(self, "leak", parse_leak(self.leak))
+        for name in ("threshold", "range"):
+            value = getattr(self, name)
+            if value is None and name == "range":
+                continue
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not 0 < float(value) < float("inf"):
+                raise _refuse(f"membrane.{name}", value, "a positive number")
+            object.__setattr__(self, name, float(value))
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
+            raise _refuse("membrane.seed", self.seed, "0 to 2^32 - 1")
+        if self.form == "dynamic" and self.rounding == "stochastic":
+            raise _refuse("membrane.rounding with form dynamic", self.rounding, "nearest, floor")
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the stored membrane stays in floating point."""
+        return self.bits == FLOAT_BITS
+
+    @property
+    def levels(self) -> int:
+        """n: the stored potential is one of -n..n."""
+        return (1 << (self.bits - 1)) - 1
+
+    @property
+    def leak_numerator(self) -> int:
+        """k of tau = k / 2^e."""
+        return self.leak.numerator
+
+    @property
+    def leak_exponent(self) -> int:
+        """e of tau = k / 2^e."""
+        return self.leak.denominator.bit_length() - 1
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """What one layer gets: its weights' and its membrane's description."""
+
+    weight: WeightSpec = WeightSpec()
+    membrane: MembraneSpec = MembraneSpec()
+
+
+@dataclass(frozen=True)
+class Override:
+    """Layers whose name matches the pattern (as a shell would match it) get their own description."""
+
+    pattern: str
+    layer: LayerSpec
+
+
+_SHORT = re.compile(r"^(?:(\d+)w)?(?:(\d+)u)?$")
+
+
+def _bits_of(text: str) -> tuple[int | None, int | None]:
+    match = _SHORT.match(text.strip())
+    if match is None or not text.strip():
+        raise _refuse("the quantization", text, 'WEIGHTwMEMBRANEu such as "1w2u", "4w4u", "32w32u"')
+    weight, membrane = (int(group) if group else None for group in match.groups())
+    return weight, membrane
+
+
+def _hidden_weight(bits: int) -> WeightSpec:
+    """Q-SNN's choice for hidden weights: standardized per channel; an annealed sign where it is binary."""
+    if bits == 1:
+        return WeightSpec(bits=1, normalize="channel", gradient="annealed_tanh")
+    return WeightSpec(bits=bits)
+
+
+@dataclass(frozen=True)
+class QuantSpec:
+    """The quantization of a whole network: hidden weights, membranes, the two ends, exceptions by name.
+
+    `ends` holds for the first weighted layer and for every readout.
+    """
+
+    weight: WeightSpec = WeightSpec()
+    membrane: MembraneSpec = MembraneSpec()
+    ends: WeightSpec = WeightSpec()
+    overrides: tuple[Override, ...] = field(default=())
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The description that a short form such as "1w2u" stands for.
+
+        1 to 8 weight bits bring 8-bit ends with them; 32 leaves everything in float.
+        """
+        weight, membrane = _bits_of(text)
+        bits = FLOAT_BITS if weight is None else weight
+        ends = FLOAT_BITS if bits == FLOAT_BITS else 8
+        membrane_spec = MembraneSpec(bits=FLOAT_BITS if membrane is None else membrane)
+        return cls(_hidden_weight(bits), membrane_spec, WeightSpec(bits=ends))
+
+    def for_layer(self, name: str, *, end: bool = False) -> LayerSpec:
+        """What the layer of this name gets; the first pattern that matches wins."""
+        for override in self.overrides:
+            if fnmatch.fnmatchcase(name, override.pattern):
+                return override.layer
+        return LayerSpec(self.ends if end else self.weight, self.membrane)
+
+    def short(self) -> str:
+        """The short form, "1w2u", of the hidden layers; exceptions are not told."""
+        return f"{self.weight.bits}w{self.membrane.bits}u"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; `from_dict` reads it back to an equal object."""
+        plain: dict[str, Any] = {"weight": _plain(self.weight), "membrane": _plain(self.membrane)}
+        plain["ends"] = _plain(self.ends)
+        if self.overrides:
+            plain["override"] = {
+                item.pattern: {"weight": _plain(item.layer.weight), "membrane": _plain(item.layer.membrane)}
+                for item in self.overrides
+            }
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any] | str) -> Self:
+        """Read `to_dict`'s form, a recipe's table or a short form.
+
+        A table may name only what differs: `bits = "1w2u"` sets the base, the tables `weight`, `membrane`,
+        `ends` and `override."PATTERN"` change single fields of it.
+        """
+        if isinstance(plain, str):
+            return cls.parse(plain)
+        _check_keys("quant", plain, ("bits", "weight", "membrane", "ends", "override"))
+        base = cls.parse(str(plain["bits"])) if "bits" in plain else cls()
+        weight = _changed("weight", base.weight, plain.get("weight", {}))
+        membrane = _changed("membrane", base.membrane, plain.get("membrane", {}))
+        ends = _changed("ends", base.ends, plain.get("ends", {}))
+        overrides = []
+        for pattern, change in _table("override", plain.get("override", {})).items():
+            overrides.append(Override(pattern, _override(pattern, change, LayerSpec(weight, membrane))))
+        return cls(weight, membrane, ends, tuple(overrides))
+
+    def to_toml(self) -> str:
+        """The long form as TOML text."""
+        lines: list[str] = []
+        for name, table in self.to_dict().items():
+            if name == "override":
+                for pattern, parts in table.items():
+                    for part, values in parts.items():
+                        lines += [f"[override.{_quoted(pattern)}.{part}]", *_toml_lines(values), ""]
+            else:
+                lines += [f"[{name}]", *_toml_lines(table), ""]
+        return "\n".join(lines)
+
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        """Read TOML text; see `from_dict` for what it may hold."""
+        import tomllib
+
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"the quantization is not valid TOML: {error}") from None
+        return cls.from_dict(table)
+
+
+def _plain(spec: WeightSpec | MembraneSpec) -> dict[str, Any]:
+    values = {key: value for key, value in asdict(spec).items() if value is not None and value != ""}
+    if isinstance(spec, MembraneSpec):
+        values["leak"] = str(spec.leak)
+    return values
+
+
+def _table(where: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _refuse(where, value, "a table")
+    return value
+
+
+def _check_keys(where: str, table: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    for key in table:
+        if key not in allowed:
+            raise _refuse(f"{where}: the key", key, ", ".join(allowed))
+
+
+_Spec = TypeVar("_Spec", WeightSpec, MembraneSpec)
+
+
+def _changed(where: str, base: _Spec, change: object) -> _Spec:
+    table = dict(_table(where, change))
+    _check_keys(where, table, tuple(item.name for item in fields(base)))
+    if isinstance(base, WeightSpec) and table.get("bits", base.bits) != base.bits:
+        # Another width may need another grid; what the table does not name is chosen afresh.
+        table = {"grid": "", "scale": "", **table}
+    return replace(base, **table)
+
+
+def _override(pattern: str, change: object, base: LayerSpec) -> LayerSpec:
+    where = f'override."{pattern}"'
+    if isinstance(change, str):
+        weight_bits, membrane_bits = _bits_of(change)
+        weight = base.weight if weight_bits is None else _hidden_weight(weight_bits)
+        membrane = base.membrane if membrane_bits is None else replace(base.membrane, bits=membrane_bits)
+        return LayerSpec(weight, membrane)
+    table = _table(where, change)
+    _check_keys(where, table, ("weight", "membrane"))
+    return LayerSpec(
+        _changed(f"{where}.weight", base.weight, table.get("weight", {})),
+        _changed(f"{where}.membrane", base.membrane, table.get("membrane", {})),
+    )
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _toml_lines(table: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {_quoted(value) if isinstance(value, str) else value}" for key, value in table.items()]
