@@ -1,0 +1,21 @@
+"""Networks built from the spiking blocks, and the registry that makes them by name."""
+
+from bitspike.model.registry import create_model, list_models, model_defaults, register_model
+from bitspike.model.resnet19 import ResNet19
+from bitspike.model.small import Small8, Small28, SmallEvents, SmallTouch
+from bitspike.model.vgg16 import VGG16
+from bitspike.model.vggsnn import VGGSNN
+
+__all__ = [
+    "VGG16",
+    "VGGSNN",
+    "ResNet19",
+    "Small8",
+    "Small28",
+    "SmallEvents",
+    "SmallTouch",
+    "create_model",
+    "list_models",
+    "model_defaults",
+    "register_model",
+]
