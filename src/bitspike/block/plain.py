@@ -21,7 +21,9 @@ class ImageInput(Block):
         super().__init__()
         if len(shape) != 3 or len(mean) != shape[0]:
             raise ValueError(f"ImageInput: shape is {shape}, mean is {mean}; needed: (C, H, W) and one mean per colour")
-        if not std > 0 or time_steps < 1:
+        if not all(0 <= value <= 1 for value in mean):
+            raise ValueError(f"ImageInput: mean is {mean}; it is that of pixels scaled to 0 .. 1")
+        if not 0 < std < float("inf") or time_steps < 1:
             raise ValueError(f"ImageInput: std is {std}, time_steps is {time_steps}; both must be positive")
         self.shape = tuple(int(size) for size in shape)
         self.zero_point = tuple(int(255 * value + 0.5) for value in mean)
@@ -45,8 +47,12 @@ class EventInput(Block):
 
     def __init__(self, shape: tuple[int, int, int], *, bound: int, time_steps: int | None = None) -> None:
         super().__init__()
+        if len(shape) != 3:
+            raise ValueError(f"EventInput: shape is {shape}; needed: (C, H, W)")
         if not 1 <= bound <= 255:
             raise ValueError(f"EventInput: bound is {bound}; allowed: 1 to 255")
+        if time_steps is not None and time_steps < 1:
+            raise ValueError(f"EventInput: time_steps is {time_steps}; it must be positive, or None for any number")
         self.shape = tuple(int(size) for size in shape)
         self.bound = bound
         self.time_steps = time_steps
@@ -57,6 +63,8 @@ class EventInput(Block):
         _check_samples(self, counts, 5, self.shape)
         if self.time_steps is not None and counts.shape[0] != self.time_steps:
             raise ValueError(f"{self.label} got {counts.shape[0]} time steps; it takes {self.time_steps}")
+        if counts.shape[0] == 0:
+            raise ValueError(f"{self.label} got no time steps; it takes at least one")
         if self.bound < 255 and counts.numel() and int(counts.max()) > self.bound:
             raise ValueError(
                 f"{self.label} got counts up to {int(counts.max())}; it takes at most {self.bound} (clip when binning)"
@@ -76,15 +84,23 @@ def _check_samples(block: Block, samples: Tensor, axes: int, shape: tuple[int, .
         )
 
 
-class MaxPool(Block):
-    """The OR of the spikes in every window, without padding."""
-
-    kind = "max"
+class _WindowPool(Block):
+    """What pooling over windows shares; windows do not reach beyond the map."""
 
     def __init__(self, kernel: int | tuple[int, int], stride: int | tuple[int, int] | None = None) -> None:
         super().__init__()
         self.kernel = pair(kernel)
         self.stride = self.kernel if stride is None else pair(stride)
+
+    def extra_repr(self) -> str:
+        """Kernel and stride."""
+        return f"{self.kernel}, stride {self.stride}"
+
+
+class MaxPool(_WindowPool):
+    """The OR of the spikes in every window, without padding."""
+
+    kind = "max"
 
     def compute(self, *operands: Tensor) -> Tensor:
         """Windows' maxima of [T, B, C, H, W]."""
@@ -92,15 +108,10 @@ class MaxPool(Block):
         return ops.per_sample(lambda part: F.max_pool2d(part, self.kernel, self.stride), value)
 
 
-class SumPool(Block):
+class SumPool(_WindowPool):
     """The number of spikes in every window: average pooling without its division, in training too."""
 
     kind = "sum"
-
-    def __init__(self, kernel: int | tuple[int, int], stride: int | tuple[int, int] | None = None) -> None:
-        super().__init__()
-        self.kernel = pair(kernel)
-        self.stride = self.kernel if stride is None else pair(stride)
 
     def compute(self, *operands: Tensor) -> Tensor:
         """Windows' sums of [T, B, C, H, W]."""

@@ -22,11 +22,15 @@ class Readout(Block):
 
     Integer form: sum over t of (W x[t]) + round(T bias / scale), with one weight scale for the whole layer. In
     eval mode the logits are float64 multiples of one unit, so that `logits.mean(0).argmax(-1)` is the integer
-    form's answer, the lowest index at a tie.
+    form's answer, the lowest index at a tie. input_scale is the real value of one unit of the input: 1 for spikes,
+    1 / (pixels of the window) behind a sum pool, so that logits start at the size that an average would give.
     """
 
-    def __init__(self, in_features: int, classes: int, bias: bool = True) -> None:
+    def __init__(self, in_features: int, classes: int, bias: bool = True, *, input_scale: float = 1.0) -> None:
         super().__init__()
+        if not 0 < input_scale < float("inf"):
+            raise ValueError(f"Readout: input_scale is {input_scale}; it must be positive")
+        self.input_scale = input_scale
         self.weight = nn.Parameter(torch.empty(classes, in_features))
         nn.init.normal_(self.weight, std=in_features**-0.5)
         self.bias = nn.Parameter(torch.zeros(classes)) if bias else None
@@ -39,8 +43,9 @@ class Readout(Block):
         return not self.weight_spec.is_float
 
     def quantized(self) -> QuantizedWeight:
-        """Codes and the one scale of the layer."""
-        return quantize_weight(self.weight, replace(self.weight_spec, per="layer"), self.progress)
+        """Codes and the one scale of the layer, the input's scale in it."""
+        codes, scale = quantize_weight(self.weight, replace(self.weight_spec, per="layer"), self.progress)
+        return QuantizedWeight(codes, scale * self.input_scale)
 
     def compute(self, *operands: Tensor) -> Tensor:
         """Logits of every step."""
@@ -71,6 +76,8 @@ class Readout(Block):
             if not (codes.isfinite().all() and bias.isfinite().all()):
                 raise ValueError(f"{name} holds weights that are not finite numbers")
             whole = round_half_up(time_steps * bias.double() / scale).to(torch.int64)
+            if int(whole.abs().max()) > INT32:
+                raise ValueError(f"{name}: its bias comes to {int(whole.abs().max())} weight steps, beyond 32 bits")
         if high is not None:
             positive = codes.to(torch.int64).clamp_min(0) * high
             negative = codes.to(torch.int64).clamp_max(0) * high

@@ -60,7 +60,7 @@ class ResNet19(nn.Module):
         super().__init__()
         checked_choice("skip_norm", skip_norm, ("own", "shared"))
         shape = checked_shape(input_shape, halvings=2)
-        channels = shape[0]
+        channels, height, width = shape
         self.input = ImageInput(shape, mean=channel_means(mean, channels), std=std, time_steps=time_steps)
         self.first = SpikingConv2d(channels, STAGES[0][0], input_scale=1 / (255 * std))
         stages = []
@@ -79,7 +79,8 @@ class ResNet19(nn.Module):
         self.stage1, self.stage2, self.stage3 = stages
         self.pool = GlobalSumPool()
         self.flatten = Flatten()
-        self.readout = Readout(inputs, checked_classes(classes))
+        pooled = (height // 4) * (width // 4)  # counts up to this many spikes, where the published net averages
+        self.readout = Readout(inputs, checked_classes(classes), input_scale=1 / pooled)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] to logits [T, B, classes]."""

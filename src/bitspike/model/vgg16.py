@@ -55,8 +55,9 @@ class VGG16(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.pool = SumPool(2) if head == "local" else GlobalSumPool()
         self.flatten = Flatten()
-        positions = (height // 2**halvings) * (width // 2**halvings) if head == "local" else 1
-        self.readout = Readout(inputs * positions, checked_classes(classes))
+        area = (height // 2**halvings) * (width // 2**halvings)
+        positions, pooled = (area, 4) if head == "local" else (1, area)
+        self.readout = Readout(inputs * positions, checked_classes(classes), input_scale=1 / pooled)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] to logits [T, B, classes]."""

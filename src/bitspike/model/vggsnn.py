@@ -55,8 +55,9 @@ class VGGSNN(nn.Module):
             layers.append(GlobalSumPool())
         self.layers = nn.Sequential(*layers)
         self.flatten = Flatten()
-        positions = (height // 2**HALVINGS) * (width // 2**HALVINGS) if head == "local" else 1
-        self.readout = Readout(inputs * positions, checked_classes(classes))
+        area = (height // 2**HALVINGS) * (width // 2**HALVINGS)
+        positions, pooled = (area, 4) if head == "local" else (1, 4 * area)
+        self.readout = Readout(inputs * positions, checked_classes(classes), input_scale=1 / pooled)
 
     def forward(self, events: Tensor) -> Tensor:
         """Event counts [T, B, C, H, W] to logits [T, B, classes]."""

@@ -1,0 +1,51 @@
+"""Files that are there completely or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def temporary_name(path: Path) -> Path:
+    """Where `atomic_write` prepares a file; always the same, so a killed run leaves at most one behind."""
+    return path.with_name(f".{path.name}.part")
+
+
+def atomic_write(path: str | Path, data: bytes) -> None:
+    """Write, flush to the disk, then rename: readers see the old file or the new one, never half of one.
+
+    Where the disk is full or forbids it, the half-written file is removed, the old one stays, and one
+    sentence says so.
+    """
+    target = Path(path)
+    temporary = temporary_name(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        kept = "; the previous file is unharmed" if target.is_file() else ""
+        reason = error.strerror or str(error)
+        failure = OSError(
+            f"could not write {target} ({len(data)} bytes): {reason}{kept}; free some space or choose another folder"
+        )
+        failure.errno = error.errno
+        raise failure from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut, where the system lets a folder be opened."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,87 @@
+"""One safetensors file with named tensors and a JSON header: the layout behind checkpoints and model files.
+
+The metadata holds one entry, "bitspike", whose value is a JSON object with at least `format` and `version`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from bitspike.train.atomic import atomic_write
+
+_KEY = "bitspike"
+
+
+def write_container(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors and header in one atomic step."""
+    # Clones: a safetensors file may not hold two names for one memory, and tied weights are just that.
+    plain = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+    atomic_write(path, safetensors.torch.save(plain, metadata={_KEY: json.dumps(header)}))
+
+
+def read_container(path: str | Path, kind: str, newest: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and the header of a file of this kind, or say in one sentence why not."""
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {file}; give the path of a {kind}")
+    try:
+        with safe_open(file, framework="pt") as content:
+            metadata = content.metadata() or {}
+            header = _header(file, metadata, kind, newest)
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{file} is not a readable {kind}: it is truncated, damaged or no safetensors file ({error}); "
+            "copy it again or make it anew"
+        ) from None
+    return tensors, header
+
+
+def _header(file: Path, metadata: Mapping[str, str], kind: str, newest: int) -> dict[str, Any]:
+    try:
+        header = json.loads(metadata[_KEY])
+        found, version = str(header["format"]), int(header["version"])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{file} is a safetensors file, but not a {kind}: it has no bitspike header") from None
+    if found != kind:
+        raise ValueError(f"{file} is a {found}, not a {kind}")
+    if version > newest:
+        raise ValueError(
+            f"{file} has version {version} of the {kind} format, but this bitspike reads up to {newest}; "
+            "update bitspike"
+        )
+    return dict(header)
+
+
+def group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name starts with "prefix/", without it."""
+    start = f"{prefix}/"
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+
+
+def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors under "prefix/name"."""
+    return {f"{prefix}/{name}": value for name, value in tensors.items()}
+
+
+def load_weights(net: Any, tensors: Mapping[str, Tensor], file: str | Path) -> None:
+    """Load a state dict; every misfit is told by the name of the tensor."""
+    expected = net.state_dict()
+    missing = [name for name in expected if name not in tensors]
+    extra = [name for name in tensors if name not in expected]
+    wrong = [name for name in expected if name in tensors and expected[name].shape != tensors[name].shape]
+    if missing or extra or wrong:
+        faults = [f"{len(missing)} missing (first {missing[0]})"] if missing else []
+        faults += [f"{len(extra)} unknown (first {extra[0]})"] if extra else []
+        if wrong:
+            shapes = f"{tuple(tensors[wrong[0]].shape)}, not {tuple(expected[wrong[0]].shape)}"
+            faults.append(f"{len(wrong)} of another shape (first {wrong[0]}: {shapes})")
+        raise ValueError(f"the weights in {file} do not fit the network: {'; '.join(faults)}")
+    net.load_state_dict(dict(tensors))

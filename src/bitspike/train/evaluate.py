@@ -1,0 +1,143 @@
+"""Accuracy of a network on a data set, in the form that ships: integers wherever the network has them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bitspike.block import EventInput, ImageInput
+from bitspike.data import Dataset
+from bitspike.train.firing import FiringRates
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found; accuracy is a fraction, rates are spikes per neuron and step."""
+
+    accuracy: float
+    correct: int
+    samples: int
+    seconds: float
+    firing_rates: dict[str, float]
+    confusion: NDArray[np.int64]
+    """[classes, classes]: rows are the true class, columns the predicted one."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "accuracy": self.accuracy,
+            "correct": self.correct,
+            "samples": self.samples,
+            "seconds": self.seconds,
+            "firing_rates": dict(self.firing_rates),
+            "confusion": self.confusion.tolist(),
+        }
+
+
+@contextmanager
+def evaluation_state(net: nn.Module) -> Iterator[None]:
+    """`net.eval()`, and after it every module in the state it had."""
+    training = {module: module.training for module in net.modules()}
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, state in training.items():
+            module.training = state
+
+
+def as_tensor(array: NDArray[Any]) -> Tensor:
+    """The array as a tensor; copied only where torch could not share it (read-only or strided memory)."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+
+
+def network_input(inputs: Tensor) -> Tensor:
+    """Samples as the network takes them: images stay [B, C, H, W], events [B, T, C, H, W] turn time first."""
+    return inputs.transpose(0, 1).contiguous() if inputs.dim() == 5 else inputs
+
+
+def check_fit(net: nn.Module, dataset: Dataset) -> None:
+    """Say in one sentence why a data set cannot enter a network, before any tensor does."""
+    if len(dataset) == 0:
+        raise ValueError(f"{dataset.name} ({dataset.split}) has no samples to evaluate")
+    low, high = int(dataset.labels.min()), int(dataset.labels.max())
+    if low < 0 or high >= dataset.classes:
+        raise ValueError(f"{dataset.name} has labels from {low} to {high}; allowed: 0 to {dataset.classes - 1}")
+    entry = _input_block(net)
+    if entry is None:
+        return
+    takes = "images" if isinstance(entry, ImageInput) else "events"
+    if dataset.kind != takes:
+        raise ValueError(f"{dataset.name} holds {dataset.kind}, the network takes {takes}")
+    if entry.shape != tuple(dataset.input_shape):
+        raise ValueError(
+            f"{dataset.name} has samples of shape {_shape(dataset.input_shape)} (C, H, W), the network takes "
+            f"{_shape(entry.shape)}; choose the data set it was made for, or build the network for this one"
+        )
+    if dataset.kind == "events" and entry.time_steps not in (None, dataset.time_steps):
+        raise ValueError(
+            f"{dataset.name} was binned into {dataset.time_steps} time steps, the network takes "
+            f"{entry.time_steps}; load the data with time_steps={entry.time_steps}"
+        )
+
+
+def _input_block(net: nn.Module) -> ImageInput | EventInput | None:
+    """Where samples enter; None where a foreign network does not say."""
+    return next((module for module in net.modules() if isinstance(module, ImageInput | EventInput)), None)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+def check_logits(logits: Tensor, labels: Tensor, classes: int, name: str) -> None:
+    """Logits must be [T, B, K] with room for every class of the data."""
+    if logits.dim() != 3 or logits.shape[1] != len(labels):
+        raise ValueError(
+            f"the network returned logits of shape {_shape(tuple(logits.shape))} for {len(labels)} samples "
+            f"of {name}; they must be [T, B, classes]"
+        )
+    if logits.shape[2] != classes:
+        raise ValueError(f"the network tells {logits.shape[2]} classes apart, {name} has {classes}")
+
+
+@torch.no_grad()
+def evaluate(
+    net: nn.Module, dataset: Dataset, *, batch: int = 256, device: torch.device | str | None = None
+) -> Evaluation:
+    """Classify every sample with the network in its `eval()` form and count.
+
+    That form is the integer one; blocks left at 32 bits stay float. `device` is where the network is unless
+    told; the network's state (training or not) is the same afterwards.
+    """
+    if batch < 1:
+        raise ValueError(f"batch is {batch}; it must be 1 or more")
+    check_fit(net, dataset)
+    where = torch.device(device) if device is not None else _device_of(net)
+    confusion = torch.zeros(dataset.classes, dataset.classes, dtype=torch.int64)
+    start = time.perf_counter()
+    with evaluation_state(net), FiringRates(net) as rates:
+        for first in range(0, len(dataset), batch):
+            inputs = as_tensor(dataset.inputs[first : first + batch]).to(where)
+            labels = as_tensor(dataset.labels[first : first + batch])
+            logits = net(network_input(inputs))
+            check_logits(logits, labels, dataset.classes, dataset.name)
+            predicted = logits.double().mean(0).argmax(-1).cpu()
+            confusion.index_put_((labels, predicted), torch.ones_like(labels), accumulate=True)
+        seconds = time.perf_counter() - start
+        firing = rates.mean()
+    correct = int(confusion.diagonal().sum())
+    return Evaluation(correct / len(dataset), correct, len(dataset), seconds, firing, confusion.numpy())
+
+
+def _device_of(net: nn.Module) -> torch.device:
+    first = next(net.parameters(), None)
+    return first.device if first is not None else torch.device("cpu")

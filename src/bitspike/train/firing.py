@@ -1,0 +1,83 @@
+"""Firing rates of every spiking block, collected through forward hooks."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from bitspike.block import SpikingBlock
+
+
+class FiringRates:
+    """Collect the firing rate of each spiking block while the context is open.
+
+        with FiringRates(net) as rates:
+            net(images)
+        rates.mean()                     # {"block.name": spikes / (neurons * samples * steps)}
+
+    Rates add up over forward passes until `clear()`. The hooks belong to this object and this net, so several
+    nets can be watched at once. `differentiable=True` keeps the graph, for a loss on the rates; otherwise
+    spikes are counted as whole numbers, so that the result does not depend on the batch size.
+    """
+
+    def __init__(self, net: nn.Module, *, differentiable: bool = False) -> None:
+        self.net = net
+        self.differentiable = differentiable
+        self._spikes: dict[str, Tensor] = {}
+        self._neurons: dict[str, int] = {}
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> Self:
+        for name, module in self.net.named_modules():
+            if isinstance(module, SpikingBlock):
+                self._handles.append(module.register_forward_hook(self._hook(name)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _hook(self, name: str) -> Any:
+        def count(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            spikes = output.sum(dtype=torch.float32) if self.differentiable else output.detach().count_nonzero()
+            # Insertion order is the order of execution, which is what "first" and "last" layer mean below.
+            self._spikes[name] = self._spikes[name] + spikes if name in self._spikes else spikes
+            self._neurons[name] = self._neurons.get(name, 0) + output.numel()
+
+        return count
+
+    def clear(self) -> None:
+        """Forget what was counted."""
+        self._spikes.clear()
+        self._neurons.clear()
+
+    def rates(self) -> dict[str, Tensor]:
+        """Rates in [0, 1] as tensors, in the order of execution; differentiable where asked for."""
+        return {name: spikes / self._neurons[name] for name, spikes in self._spikes.items()}
+
+    def mean(self) -> dict[str, float]:
+        """Rates as plain numbers, in the order of execution."""
+        return {name: int(spikes) / self._neurons[name] for name, spikes in self._spikes.items()}
+
+
+def regulated_layers(rates: dict[str, Tensor], layers: str) -> list[Tensor]:
+    """The rates that the spike-rate loss sees: "all", or "hidden" without the first and the last block."""
+    values = list(rates.values())
+    if layers == "all":
+        chosen = values
+    elif layers == "hidden":
+        chosen = values[1:-1]
+    else:
+        raise ValueError(f"layers is {layers!r}; allowed: hidden, all")
+    if not chosen:
+        raise ValueError(
+            f'the spike-rate loss over "{layers}" layers finds none among {len(values)} spiking blocks; '
+            'set regulation.layers = "all" or regulation.spike_loss = 0'
+        )
+    return chosen

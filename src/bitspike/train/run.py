@@ -1,0 +1,190 @@
+"""`train`: a network, data and a recipe become a trained network and its file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bitspike.block import Readout, SpikingBlock, blocks_of
+from bitspike.data import Dataset, split_validation
+from bitspike.train.atomic import temporary_name
+from bitspike.train.batches import Batches
+from bitspike.train.checkpoint import Progress, Run, load_state, refuse_other_run
+from bitspike.train.config import Recipe
+from bitspike.train.ema import MovingAverage
+from bitspike.train.evaluate import Evaluation, check_fit, evaluate
+from bitspike.train.loop import EpochCallback, TrainingLoop
+from bitspike.train.memory import keep_freed_memory
+from bitspike.train.model_file import ModelHeader, load_model, read_header, save_model
+from bitspike.train.optimizer import build_optimizer
+from bitspike.train.progress import TrainingProgress
+from bitspike.train.provenance import git_commit, versions
+from bitspike.train.random_state import seed_everything
+
+STATE_FILE = "state.safetensors"
+MODEL_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run; the network is in eval state, with the final weights (the moving average, if any)."""
+
+    net: nn.Module
+    header: ModelHeader
+    model_file: Path | None
+    resumed: bool
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """Accuracies, firing rates, history and seconds, as stored in the model file."""
+        return self.header.results
+
+
+def train(
+    net: nn.Module,
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    test: Dataset | None = None,
+    out: str | Path | None = None,
+    resume: bool = True,
+    device: str | torch.device = "auto",
+    save_every: float = 60.0,
+    show_progress: bool = True,
+    on_epoch: EpochCallback | None = None,
+) -> TrainResult:
+    """Train a network as a recipe says and evaluate it as integers, on `test` once, at the end.
+
+    `data` is the training split; the recipe's validation part is carved out of it. The last epoch is what
+    counts: no weights are chosen by looking at accuracies. With a folder `out` the state is saved there every
+    `save_every` seconds and every epoch, a killed run goes on by itself, and the trained network ends up in
+    `model.safetensors`; `resume=False` starts over. `on_epoch` gets the record of each finished epoch.
+
+    Seeds the global random generators of torch, numpy and Python with the recipe's seed.
+    """
+    keep_freed_memory()
+    place = choose_device(device)
+    check_fit(net, data)
+    if test is not None:
+        check_fit(net, test)
+    check_quantization(net, recipe)
+    net.to(place)
+    identity = {
+        "recipe": recipe.training_dict(),
+        "data": {"name": data.name, "fingerprint": data.fingerprint},
+    }
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        if not resume:
+            _remove(folder / MODEL_FILE, folder / STATE_FILE)
+        if (folder / MODEL_FILE).is_file():
+            return _finished_earlier(net, folder / MODEL_FILE, identity)
+
+    training, validation = data, None
+    if recipe.data.validation:
+        training, validation = split_validation(data, recipe.data.validation, seed=recipe.data.split_seed)
+    seed_everything(recipe.train.seed)
+    if recipe.train.channels_last:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = MovingAverage(net, recipe.train.ema) if recipe.train.ema else None
+    run = Run(net, build_optimizer(net, recipe.train), average, Progress())
+    state = None if folder is None else folder / STATE_FILE
+    resumed = state is not None and state.is_file()
+    if state is not None and resumed:
+        load_state(state, run, identity)
+    loop = TrainingLoop(run, Batches(training, recipe, net, place), validation, recipe, state, identity, save_every)
+    validated = loop.train(TrainingProgress(show=show_progress), on_epoch)
+
+    if average is not None:
+        average.copy_to(net)
+    net.eval()
+    if validation is not None and validated is None:
+        validated = evaluate(net, validation)
+    tested = None if test is None else evaluate(net, test)
+    header = ModelHeader(
+        **_model(net, recipe),
+        quant=recipe.quant.to_dict(),
+        recipe=recipe.to_dict(),
+        provenance=_provenance(recipe, identity, test, run.progress, place),
+        results=_results(validated, tested, run.progress),
+    )
+    if folder is None or state is None:
+        return TrainResult(net, header, None, resumed)
+    save_model(net, folder / MODEL_FILE, header)
+    _remove(state)
+    return TrainResult(net, header, folder / MODEL_FILE, resumed)
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """The device of that name; "auto" is the GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise ValueError(f'device is "{device}"; give auto, cpu, cuda or cuda:0') from None
+
+
+def check_quantization(net: nn.Module, recipe: Recipe) -> None:
+    """Refuse a network whose layers are quantized otherwise than its recipe, and so its file, would say."""
+    weighted = [(name, block) for name, block in blocks_of(net) if isinstance(block, SpikingBlock | Readout)]
+    for position, (name, block) in enumerate(weighted):
+        layer = recipe.quant.for_layer(name, end=position == 0 or isinstance(block, Readout))
+        same = block.weight_spec == layer.weight
+        if isinstance(block, SpikingBlock):
+            same = same and block.membrane_spec == layer.membrane
+        if not same:
+            raise ValueError(
+                f"layer {name} of the network is not quantized as the recipe says ({recipe.quant.short()}); call "
+                "quantize_(net, recipe.quant) first, or give the recipe the network's quantization"
+            )
+
+
+def _remove(*files: Path) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+        temporary_name(file).unlink(missing_ok=True)
+
+
+def _finished_earlier(net: nn.Module, file: Path, identity: dict[str, Any]) -> TrainResult:
+    """The result of a run that ended in this folder before, unless it was another run."""
+    refuse_other_run(file.parent, read_header(file).provenance.get("identity", {}), identity)
+    _, header = load_model(file, net)
+    _remove(file.parent / STATE_FILE)  # there if the run was killed between its last two files
+    return TrainResult(net, header, file, True)
+
+
+def _model(net: nn.Module, recipe: Recipe) -> dict[str, Any]:
+    """How to build the network again; registered ones remember it themselves."""
+    name = getattr(net, "model_name", recipe.model.name)
+    options = getattr(net, "model_options", recipe.model.options)
+    return {"model": name, "options": {key: value for key, value in options.items() if key != "spec"}}
+
+
+def _provenance(
+    recipe: Recipe, identity: dict[str, Any], test: Dataset | None, progress: Progress, device: torch.device
+) -> dict[str, Any]:
+    return {
+        "identity": identity,
+        "test_fingerprint": None if test is None else test.fingerprint,
+        "seed": recipe.train.seed,
+        "seconds": progress.seconds,
+        "device": device.type,
+        "commit": git_commit(),
+        "versions": versions(),
+    }
+
+
+def _results(validated: Evaluation | None, tested: Evaluation | None, progress: Progress) -> dict[str, Any]:
+    """What is worth keeping of the evaluations; firing rates from the test split, else from validation."""
+    results: dict[str, Any] = {"history": progress.history}
+    for name, found in (("validation", validated), ("test", tested)):
+        if found is not None:
+            results[f"{name}_accuracy"] = found.accuracy
+            results[f"{name}_samples"] = found.samples
+            results["firing_rates"] = found.firing_rates
+    return results
