@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bitspike.block.base import Block, blocks_of, watching
+from bitspike.block.base import Block, blocks_of, in_mode, watching
 from bitspike.block.fold import dead_zone
 from bitspike.block.plain import EventInput, Flatten, GlobalSumPool, ImageInput, MaxPool, SumPool
 from bitspike.block.quantize import foreign_modules
@@ -47,8 +47,8 @@ def trace(net: nn.Module) -> list[Step]:
             f"the network has {len(entrance)} input blocks; it needs exactly one ImageInput or EventInput, run first"
         )
     steps: list[Step] = []
-    made: dict[int, tuple[str, Tensor]] = {}  # keeps results alive, so that ids stay unique
-    sample = _blank(entrance[0])
+    made: dict[int, tuple[str, Tensor, int]] = {}  # keeps results alive, so that ids stay unique
+    sample = _blank(entrance[0], net)
 
     def note(block: Block, operands: tuple[Tensor, ...], result: Tensor) -> None:
         name = names.get(id(block), type(block).__name__)
@@ -60,24 +60,27 @@ def trace(net: nn.Module) -> list[Step]:
                 sources.append(made[id(operand)][0])
             elif operand is not sample:
                 _refuse_foreign(net, name)
+            elif block is not entrance[0]:
+                raise ValueError(f"{name} reads the network's samples; they enter through {names[id(entrance[0])]}")
         shapes = tuple(tuple(operand.shape) for operand in operands)
         steps.append(Step(name, block, tuple(sources), tuple(result.shape), shapes))
-        made[id(result)] = (name, result)
+        made[id(result)] = (name, result, result._version)
 
-    was_training = net.training
-    net.eval()
-    try:
-        with torch.no_grad(), watching(note):
-            result = net(sample)
-    finally:
-        net.train(was_training)
-    if not steps or not isinstance(steps[-1].block, Readout) or made.get(id(result), ("",))[0] != steps[-1].name:
+    with in_mode(net, training=False), torch.no_grad(), watching(note):
+        result = net(sample)
+    for name, value, version in made.values():
+        if value._version != version:
+            raise ValueError(
+                f"an operation in forward changes the result of {name} in place; only blocks may change values"
+            )
+    answer = made[id(result)][0] if id(result) in made else ""
+    if not steps or not isinstance(steps[-1].block, Readout) or answer != steps[-1].name:
         raise ValueError("the network must return the result of a Readout, unchanged")
     return steps
 
 
-def _blank(entrance: ImageInput | EventInput) -> Tensor:
-    device = next((buffer.device for buffer in entrance.buffers()), torch.device("cpu"))
+def _blank(entrance: ImageInput | EventInput, net: nn.Module) -> Tensor:
+    device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
     shape = (1, *entrance.shape)
     if isinstance(entrance, EventInput):
         shape = (entrance.time_steps or 1, *shape)
@@ -109,12 +112,24 @@ def lower(net: nn.Module) -> IntegerNet:
         if not block.has_integer_form:
             raise ValueError(f"{name} {_why_not(block)}")
     steps = trace(net)
+    _refuse_open_time(steps)
     ranges = input_ranges(steps)
     nodes = tuple(_node(step, ranges) for step in steps)
     notes = _dead_zones(steps)
     for text in notes:
         warnings.warn(text, DeadZoneWarning, stacklevel=2)
     return IntegerNet(graph.Graph(nodes), tuple(notes))
+
+
+def _refuse_open_time(steps: list[Step]) -> None:
+    """A readout's bias is added once, T times its value, so T has to be known."""
+    entrance, last = steps[0].block, steps[-1].block
+    if isinstance(entrance, EventInput) and entrance.time_steps is None:  # noqa: SIM102
+        if isinstance(last, Readout) and last.bias is not None and bool(last.bias.any()):
+            raise ValueError(
+                f"{steps[0].name} takes any number of time steps, but the bias of {steps[-1].name} is made for one; "
+                "give EventInput its time_steps, or use Readout(bias=False)"
+            )
 
 
 def input_ranges(steps: list[Step]) -> dict[str, Range]:
@@ -190,7 +205,7 @@ def _dead_zones(steps: list[Step]) -> list[str]:
             if zone > spec.levels / 4:
                 text = (
                     f"stored membranes up to {zone} of {spec.levels} steps never leak "
-                    f"(leak {spec.leak}, rounding to nearest)"
+                    f"(leak {spec.leak}, rounding {spec.rounding})"
                 )
                 found.setdefault(text, []).append(step.name)
     return [f"{', '.join(names)}: {text}" for text, names in found.items()]

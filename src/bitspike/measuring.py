@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bitspike.block import Block, Readout, SpikingBlock, blocks_of
-from bitspike.block.base import watching
+from bitspike.block.base import in_mode, watching
 from bitspike.block.plain import ImageInput
 from bitspike.block.to_integers import to_node
 from bitspike.cost import CostTable, LayerActivity, LayerCost, layer_activity
@@ -52,14 +52,9 @@ def firing_rates(net: nn.Module, batches: Iterable[Tensor]) -> dict[str, Rates]:
                 sums[names[id(block)]][place] += float(value.double().sum())
                 sizes[names[id(block)]][place] += value.numel()
 
-    was_training = net.training
-    net.eval()
-    try:
-        with watching(note):
-            for batch in batches:
-                net(batch)
-    finally:
-        net.train(was_training)
+    with in_mode(net, training=False), watching(note):
+        for batch in batches:
+            net(batch)
     if not sums:
         raise ValueError("no samples were given, so no firing was measured")
 
@@ -75,11 +70,12 @@ def describe(net: nn.Module, rates: dict[str, Rates] | None = None) -> list[Laye
     Works at every width, 32 bits included.
     """
     steps = trace(net)
+    names = {id(block): name for name, block in blocks_of(net)}
     ranges = input_ranges(steps)
     inputs = {step.name for step in steps if isinstance(step.block, ImageInput)}
     rows: list[LayerCost] = []
     for step in steps:
-        rate = (rates or {}).get(step.name)
+        rate = (rates or {}).get(names[id(step.block)])  # a block that runs twice has one mean over both runs
         if isinstance(step.block, SpikingBlock):
             node = None
             if step.block.has_integer_form:

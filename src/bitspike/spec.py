@@ -69,6 +69,8 @@ class WeightSpec:
 
     def __post_init__(self) -> None:
         _check_bits("weight", self.bits, 1, 8)
+        for name in ("per", "normalize", "gradient"):
+            _check_choice("weight", name, getattr(self, name))
         if self.bits == FLOAT_BITS:
             return
         if not self.grid:
@@ -82,8 +84,6 @@ class WeightSpec:
             object.__setattr__(self, "scale", GRID_SCALES[self.grid][0])
         if self.scale not in GRID_SCALES[self.grid]:
             raise _refuse(f"weight.scale with grid {self.grid}", self.scale, ", ".join(GRID_SCALES[self.grid]))
-        for name in ("per", "normalize", "gradient"):
-            _check_choice("weight", name, getattr(self, name))
 
     @property
     def is_float(self) -> bool:
@@ -116,7 +116,7 @@ class MembraneSpec:
     reset      hard (to zero) or soft (subtract the threshold)
     leak       the factor tau = k / 2^e kept from one step to the next
     threshold  v: a neuron fires at v and above
-    range      alpha, the largest potential that can be stored; by default the threshold
+    range      alpha, the largest potential that can be stored; by default (None, or "threshold") the threshold
     form       static: a fixed power-of-two step per channel; dynamic: Q-SNN's published tanh and batch
                maximum, for training comparisons only (it has no integer form)
     seed       of the stochastic rounding
@@ -138,7 +138,8 @@ class MembraneSpec:
         object.__setattr__(self, "leak", parse_leak(self.leak))
         for name in ("threshold", "range"):
             value = getattr(self, name)
-            if value is None and name == "range":
+            if name == "range" and value in (None, "threshold"):
+                object.__setattr__(self, name, None)
                 continue
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not 0 < float(value) < float("inf"):
@@ -245,7 +246,10 @@ class QuantSpec:
         plain["ends"] = _plain(self.ends)
         if self.overrides:
             plain["override"] = {
-                item.pattern: {"weight": _plain(item.layer.weight), "membrane": _plain(item.layer.membrane)}
+                item.pattern: {
+                    "weight": _plain(item.layer.weight),
+                    "membrane": _plain(item.layer.membrane, over=self.membrane),
+                }
                 for item in self.overrides
             }
         return plain
@@ -293,10 +297,12 @@ class QuantSpec:
         return cls.from_dict(table)
 
 
-def _plain(spec: WeightSpec | MembraneSpec) -> dict[str, Any]:
+def _plain(spec: WeightSpec | MembraneSpec, over: MembraneSpec | None = None) -> dict[str, Any]:
     values = {key: value for key, value in asdict(spec).items() if value is not None and value != ""}
     if isinstance(spec, MembraneSpec):
         values["leak"] = str(spec.leak)
+        if spec.range is None and over is not None and over.range is not None:
+            values["range"] = "threshold"  # said aloud, or the base's range would be taken over
     return values
 
 

@@ -77,6 +77,18 @@ def watching(note: Note) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def in_mode(net: nn.Module, *, training: bool) -> Iterator[None]:
+    """Put a network into train or eval mode inside; every module's own mode comes back, frozen parts included."""
+    before = [(module, module.training) for module in net.modules()]
+    net.train(training)
+    try:
+        yield
+    finally:
+        for module, was in before:
+            module.training = was
+
+
+@contextlib.contextmanager
 def real_form(net: nn.Module) -> Iterator[nn.Module]:
     """Run the blocks of a network in their real form: running statistics, quantizers on, differentiable.
 

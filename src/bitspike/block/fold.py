@@ -12,6 +12,7 @@ depend on how a platform rounds its divisions.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from bitspike.spec import MembraneSpec
 INT32 = 2**31 - 1
 _GRID = 2.0**20
 _FAR = 2.0**32
+_FARTHEST_SHIFT = 30
 GAIN_FLOOR = 1e-3
 """Smallest |gamma| that counts: a channel's gain never reaches zero."""
 
@@ -105,6 +107,11 @@ def fold(
     ratio = torch.zeros_like(exponent) if channels.ratio is None else channels.ratio.to(torch.int64)
     g = rounding_shift(channels, spec)
     shift = g - exponent
+    if int((shift + ratio.clamp_min(0)).max()) > _FARTHEST_SHIFT:  # int64 would not hold the proof itself
+        raise ValueError(
+            f"its channels' gains reach {float(channels.gain.max()):g}, which does not fit 32 bits; "
+            "bring its batch norm or its weights into a usual range"
+        )
     magnitude = sums.magnitude << shift
     if skip_sums is not None:
         magnitude = magnitude + (skip_sums.magnitude << (shift + ratio))
@@ -147,9 +154,14 @@ def _int32(value: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
 
 
 def dead_zone(spec: MembraneSpec) -> int:
-    """The largest stored |U| that never decays on its own: 1 / (2 (1 - tau)) with nearest rounding."""
-    if spec.is_float or spec.rounding != "nearest":
+    """The largest stored |U| that never decays on its own.
+
+    With nearest rounding 1 / (2 (1 - tau)); with floor every negative U above -1 / (1 - tau); stochastic has none.
+    """
+    if spec.is_float or spec.rounding == "stochastic":
         return 0
     if spec.leak == 1:
         return spec.levels
+    if spec.rounding == "floor":
+        return min(spec.levels, math.ceil(1 / (1 - spec.leak)) - 1)
     return min(spec.levels, int(1 / (2 * (1 - spec.leak))))

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bitspike.block.fold import GAIN_FLOOR
+from bitspike.quant import straight_through
 
 
 class ChannelNorm(nn.Module):
@@ -32,7 +33,7 @@ class ChannelNorm(nn.Module):
         """The weight with its magnitude held above the floor."""
         weight = self.weight
         held = torch.where(weight < 0, weight.clamp_max(-GAIN_FLOOR), weight.clamp_min(GAIN_FLOOR))
-        return weight + (held - weight).detach()
+        return straight_through(held, weight)
 
     def forward(self, value: Tensor, *, batch: bool) -> Tensor:
         """Normalize with the batch's statistics (updating the running ones) or with the running ones."""

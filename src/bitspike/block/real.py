@@ -23,14 +23,20 @@ def real_spikes(block: SpikingBlock, value: Tensor, skip: Tensor | None) -> Tens
     weights = block.quantized()
     channels = block.channels(weights)
     main, side = block.signed(weights)
-    sums = weighted(value.double(), main.double(), block.window)
+    sums = weighted(_double(value), main.double(), block.window)
     count: Tensor | None = None
     if skip is not None and side is not None:
-        other = weighted(skip.double(), side.double(), block.skip_window)
+        other = weighted(_double(skip), side.double(), block.skip_window)
         sums = sums + (other if channels.ratio is None else other * block.spread(torch.exp2(channels.ratio)))
     elif isinstance(block.skip, PlainSkip) and skip is not None:
         count = ops.plain_skip(skip, block.skip.stride, block.skip.channel_map).double()
     return _steps(block, sums, count, channels).to(value.dtype)
+
+
+def _double(value: Tensor) -> Tensor:
+    """A value in float64; a static one stays static, so that it is summed once."""
+    once = value[:1] if ops.is_static(value) else value
+    return once.double().expand(value.shape)
 
 
 def _steps(block: SpikingBlock, sums: Tensor, count: Tensor | None, channels: Channels) -> Tensor:
@@ -38,17 +44,19 @@ def _steps(block: SpikingBlock, sums: Tensor, count: Tensor | None, channels: Ch
     gain, offset = block.spread(channels.gain), block.spread(channels.offset)
     step = block.spread(torch.exp2(channels.exponent.double()))
     reach = (spec.levels * step * gain).detach()
-    stored = torch.zeros_like(sums[0])
+    leak = float(spec.leak)
+    stored = torch.zeros_like(sums[0])  # in units of the sum: exact, decides
+    potential = torch.zeros_like(sums[0])  # the same in natural units: carries the gradient
     spikes = []
     for t in range(sums.shape[0]):
-        total = float(spec.leak) * stored + sums[t]
+        total = leak * stored + sums[t].detach()
         extra: Tensor | float = 0.0 if count is None else count[t]
-        fired = (total >= threshold_quotient(gain, offset, extra, spec)).detach()
-        natural = gain * total + offset + extra
+        fired = total >= threshold_quotient(gain, offset, extra, spec).detach()
+        natural = leak * potential + gain * sums[t] + offset + extra
         out = spike(natural - spec.threshold, fired)
         kept = natural * (1 - out) if spec.reset == "hard" else natural - spec.threshold * out
-        code = _code(block, total.detach(), fired, extra, channels, t)
-        stored = straight_through(code * step, kept.clamp(-reach, reach) / gain)
+        stored = _code(block, total, fired, extra, channels, t) * step
+        potential = straight_through(gain * stored, kept.clamp(-reach, reach))
         spikes.append(out)
     return torch.stack(spikes)
 
@@ -66,7 +74,7 @@ def _code(
     fraction: float | Tensor = 0.5 if spec.rounding == "nearest" else 0.0
     if spec.rounding == "stochastic":
         g = rounding_shift(channels, spec)
-        pixels = total[0, 0].numel()
+        pixels = total.shape[2:].numel()
         drawn = random_offsets(block.out_channels, pixels, g, seed=spec.seed, layer=block.stream, step=t)
         fraction = drawn.to(total).reshape(total.shape[1:]) / 2.0**g
     step = block.spread(torch.exp2(channels.exponent.double()))

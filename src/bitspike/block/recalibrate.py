@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from bitspike.block.base import in_mode
 from bitspike.block.norm import ChannelNorm
 
 
@@ -18,19 +19,18 @@ def recalibrate_(net: nn.Module, batches: Iterable[Tensor]) -> int:
     quantized with steps that follow the statistics, so later batches count the more settled steps.
     """
     norms = [module for module in net.modules() if isinstance(module, ChannelNorm)]
-    before, was_training = [norm.momentum for norm in norms], net.training
+    before = [norm.momentum for norm in norms]
     used = 0
-    net.train()
     try:
-        for samples in batches:
-            used += 1
-            for norm in norms:
-                norm.momentum = 1 / used  # a cumulative mean
-            net(samples)
+        with in_mode(net, training=True):
+            for samples in batches:
+                used += 1
+                for norm in norms:
+                    norm.momentum = 1 / used  # a cumulative mean
+                net(samples)
     finally:
         for norm, momentum in zip(norms, before, strict=True):
             norm.momentum = momentum
-        net.train(was_training)
     if used == 0:
         raise ValueError("recalibrate_: no batches were given")
     return used

@@ -6,6 +6,7 @@ This module holds what a layer is and what its channels come to. Its forms stand
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,6 +31,12 @@ class PlainSkip:
 
     stride: int = 1
     channel_map: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise ValueError(f"PlainSkip.stride is {self.stride}; allowed: 1 and above")
+        if self.channel_map is not None and any(source < -1 for source in self.channel_map):
+            raise ValueError(f"PlainSkip.channel_map is {self.channel_map}; allowed: channel numbers, or -1 for none")
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,10 @@ class Window(NamedTuple):
 
     stride: tuple[int, int]
     padding: tuple[int, int]
+
+    def sizes(self, sizes: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
+        """Height and width of the result."""
+        return tuple((sizes[i] + 2 * self.padding[i] - kernel[i]) // self.stride[i] + 1 for i in range(2))
 
 
 class LayerWeights(NamedTuple):
@@ -96,6 +107,16 @@ class SpikingBlock(Block):
         own = isinstance(skip, ConvSkip) and skip.norm == "own"
         if own and not norm:
             raise ValueError('ConvSkip(norm="own") needs a block with norm=True')
+        if isinstance(skip, PlainSkip) and skip.channel_map is not None and len(skip.channel_map) != self.out_channels:
+            raise ValueError(
+                f"PlainSkip.channel_map names {len(skip.channel_map)} channels; the block has {self.out_channels}"
+            )
+        if not 0 < input_scale < float("inf"):
+            raise ValueError(f"input_scale is {input_scale}; it must be a positive number")
+        if isinstance(skip, ConvSkip) and not own and input_scale != 1.0:
+            raise ValueError(
+                'ConvSkip(norm="shared") adds both sums as they are, so input_scale must be 1; use norm="own"'
+            )
         self.skip_norm = ChannelNorm(self.out_channels) if own else None
         self.window, self.skip_window = window, skip_window
         self.input_scale = input_scale
@@ -135,7 +156,10 @@ class SpikingBlock(Block):
             wanted = "one operand, its input" if expected == 1 else "two operands, its input and its skip"
             raise TypeError(f"{self.label} takes {wanted}; it got {len(operands)}")
         self.check(operands[0])
-        return operands[0], operands[1] if expected == 2 else None
+        if expected == 1:
+            return operands[0], None
+        self.check_skip(operands[0], operands[1])
+        return operands[0], operands[1]
 
     def check(self, value: Tensor) -> None:
         """Refuse an input of the wrong shape, with a sentence."""
@@ -145,6 +169,36 @@ class SpikingBlock(Block):
                 f"{self.label} got a tensor of shape {list(value.shape)}; "
                 f"it takes {layout} with {self.weight.shape[1]} at the third place"
             )
+
+    def check_skip(self, value: Tensor, skip: Tensor) -> None:
+        """Refuse a skip operand that does not meet the layer's result position by position, with a sentence."""
+        channels = self._skip_channels(skip)
+        if skip.dim() != value.dim() or skip.shape[:2] != value.shape[:2] or channels is not None:
+            wanted = f"[T, B] = {list(value.shape[:2])}" + ("" if channels is None else f" and {channels} channels")
+            raise ValueError(f"{self.label} got a skip of shape {list(skip.shape)}; it takes one with {wanted}")
+        if self.window is None:
+            return
+        ours = self.window.sizes(value.shape[3:], self.weight.shape[2:])
+        if isinstance(self.skip, PlainSkip):
+            theirs = tuple(-(-size // self.skip.stride) for size in skip.shape[3:])
+        elif self.skip_window is not None and self.skip_weight is not None:
+            theirs = self.skip_window.sizes(skip.shape[3:], self.skip_weight.shape[2:])
+        else:
+            return
+        if ours != theirs:
+            raise ValueError(
+                f"{self.label} gives maps of {list(ours)}, its skip maps of {list(theirs)}; they must agree"
+            )
+
+    def _skip_channels(self, skip: Tensor) -> str | None:
+        """How many channels the skip operand should have, where it has another number."""
+        given = skip.shape[2] if skip.dim() > 2 else 0
+        if isinstance(self.skip, ConvSkip):
+            return None if given == self.skip.in_channels else str(self.skip.in_channels)
+        if isinstance(self.skip, PlainSkip) and self.skip.channel_map is not None:
+            needed = max(self.skip.channel_map, default=-1) + 1
+            return None if given >= needed else f"at least {needed}"
+        return None if given == self.out_channels else str(self.out_channels)
 
     def quantized(self) -> LayerWeights:
         """Codes and scales of the weight and of the convolved skip's, at this moment."""

@@ -87,3 +87,5 @@ def _reach(weight: Tensor, values: Tensor | Range) -> Reach:
 def _refuse_not_finite(name: str, channels: Channels, codes: Tensor) -> None:
     if not all(bool(part.isfinite().all()) for part in (channels.gain, channels.offset, codes)):
         raise ValueError(f"{name} holds weights or batch-norm statistics that are not finite numbers")
+    if not bool((channels.gain > 0).all()):
+        raise ValueError(f"{name} holds a channel of gain zero; a batch-norm variance of it is not a finite number")

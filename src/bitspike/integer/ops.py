@@ -55,7 +55,9 @@ def center(samples: Tensor, node: Input) -> Tensor:
 def weighted_sum(value: Tensor, operator: WeightedSum) -> Tensor:
     """A = sum(W * x), exactly: in float32 while no partial sum can reach 2^24, else in float64."""
     weight = torch.from_numpy(operator.weight).to(value.device)
-    largest = int(value.abs().max()) * int(weight.to(torch.int64).abs().flatten(1).sum(1).max())
+    once = value[:1] if is_static(value) else value
+    reach = int(once.abs().max()) if once.numel() else 0
+    largest = reach * int(weight.to(torch.int64).abs().flatten(1).sum(1).max())
     real = torch.float32 if largest < EXACT_FLOAT32 else torch.float64
 
     def apply(samples: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ def fire_step(current: Tensor, potential: Tensor, count: Tensor | None, fire: Fi
     if fire.rounding_fired is not None:
         offset = torch.where(spikes, _at(fire.rounding_fired, count, current), offset)
     if fire.stochastic:
-        pixels = current[0, 0].numel()
+        pixels = current.shape[2:].numel()
         drawn = random_offsets(current.shape[1], pixels, fire.g, seed=fire.seed, layer=fire.stream, step=step)
         offset = offset + drawn.to(current.device).reshape(current.shape[1:])
     stored = ((total + offset) >> fire.g).clamp(-fire.levels, fire.levels)

@@ -6,13 +6,17 @@ layers kept. The results are equal, which the tests prove.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from bitspike.integer import ops
 from bitspike.integer.graph import Flatten, Graph, Input, Node, Pool, Readout, Spiking
+
+Watch: TypeAlias = Callable[[str, Tensor], None]
 
 
 @dataclass
@@ -33,16 +37,21 @@ def frames(graph: Graph, samples: Tensor) -> Tensor:
     return centred
 
 
-def advance(graph: Graph, value: Tensor, state: State, record: dict[str, Tensor] | None = None) -> Tensor:
+def advance(graph: Graph, value: Tensor, state: State, watch: Watch | None = None) -> Tensor:
     """Feed frames [T, B, C, H, W] (any T >= 1) into a state; the readout's sum so far, [B, K] int64.
 
-    record: filled with the spikes (or values) [T, B, ...] of every node by name.
+    watch: called with the name and the values [T, B, ...] of every node, in order. A node's values are let go after
+    their last reader.
     """
+    last_reader = {source: node.name for node in graph.nodes for source in _sources(node)}
     values: dict[str, Tensor] = {}
     for node in graph.nodes:
         values[node.name] = _evaluate(node, value, values, state)
-    if record is not None:
-        record.update(values)
+        if watch is not None:
+            watch(node.name, values[node.name])
+        for source in _sources(node):
+            if last_reader[source] == node.name:
+                values.pop(source, None)
     state.steps += value.shape[0]
     gained = values[graph.readout.name].sum(0)
     if state.total is None:
@@ -50,6 +59,14 @@ def advance(graph: Graph, value: Tensor, state: State, record: dict[str, Tensor]
     else:
         state.total = state.total + gained
     return state.total
+
+
+def _sources(node: Node) -> tuple[str, ...]:
+    if isinstance(node, Input):
+        return ()
+    if isinstance(node, Spiking) and node.skip is not None:
+        return (node.source, node.skip.source)
+    return (node.source,)
 
 
 def _evaluate(node: Node, frames: Tensor, values: dict[str, Tensor], state: State) -> Tensor:

@@ -15,5 +15,5 @@ def round_half_up(value: Tensor) -> Tensor:
 
 
 def straight_through(value: Tensor, gradient_of: Tensor) -> Tensor:
-    """The first argument's value with the second one's gradient."""
-    return gradient_of + (value - gradient_of).detach()
+    """The first argument's value, to the last bit, with the second one's gradient."""
+    return value.detach() + (gradient_of - gradient_of.detach())

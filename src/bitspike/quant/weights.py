@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bitspike.quant.rounding import round_half_up
+from bitspike.quant.rounding import round_half_up, straight_through
 from bitspike.quant.sign import SIGN_GRADIENTS
 from bitspike.spec import WeightSpec
 
@@ -104,4 +104,4 @@ def twos_complement(weight: Tensor, spec: WeightSpec, progress: float) -> Quanti
     scale = (_magnitude(weight, spec.per, "max") / levels).clamp_min(SCALE_FLOOR)
     ratio = weight / _spread(scale, weight)
     codes = round_half_up(ratio.detach()).clamp(-levels, levels)
-    return QuantizedWeight(ratio + (codes - ratio).detach(), scale)
+    return QuantizedWeight(straight_through(codes, ratio), scale)

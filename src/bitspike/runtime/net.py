@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bitspike.integer.graph import Graph
 
 if TYPE_CHECKING:
-    from bitspike.integer.run import State
+    from bitspike.integer.run import State, Watch
 
 
 @dataclass(frozen=True)
@@ -34,37 +34,40 @@ class IntegerNet:
 
     def spikes(self, samples: NDArray[np.uint8]) -> dict[str, NDArray[np.int32]]:
         """The values [T, B, ...] of every node, by name: spikes, counts, sums."""
-        record: dict[str, Any] = {}
-        self._run(samples, record)
-        return {name: value.numpy() for name, value in record.items()}
+        record: dict[str, NDArray[np.int32]] = {}
+        self._run(samples, lambda name, value: record.update({name: value.numpy()}))
+        return record
 
     def step(self, samples: NDArray[np.uint8], state: State) -> NDArray[np.int64]:
         """One step, [B, C, H, W], of a stream; the logits so far. The state is updated in place.
 
         Get a state at rest from `state()`. Images may be given anew at each step or the same one T times.
         """
+        _require_torch()
         from bitspike.integer import ops, run
 
         checked = self._check(samples, batch_axes=1, what="one step")
+        if state.total is not None and len(state.total) != len(checked):
+            raise ValueError(f"one step has {len(checked)} samples; this state was begun with {len(state.total)}")
         frame = ops.center(checked, self.graph.input).unsqueeze(0)
         logits: NDArray[np.int64] = run.advance(self.graph, frame, state).numpy()
         return logits
 
     def state(self) -> State:
         """A state at rest for `step`."""
+        _require_torch()
         from bitspike.integer.run import State
 
-        _require_torch()
         return State()
 
-    def _run(self, samples: NDArray[np.uint8], record: dict[str, Any] | None) -> NDArray[np.int64]:
+    def _run(self, samples: NDArray[np.uint8], watch: Watch | None) -> NDArray[np.int64]:
         _require_torch()
         from bitspike.integer import run
 
         events = self.graph.input.kind == "events"
         checked = self._check(samples, batch_axes=2 if events else 1, what="the input")
         frames = run.frames(self.graph, checked)
-        logits: NDArray[np.int64] = run.advance(self.graph, frames, run.State(), record).numpy()
+        logits: NDArray[np.int64] = run.advance(self.graph, frames, run.State(), watch).numpy()
         return logits
 
     def _check(self, samples: NDArray[np.uint8], *, batch_axes: int, what: str) -> Any:
@@ -79,11 +82,13 @@ class IntegerNet:
             raise ValueError(
                 f"{what} has shape {list(array.shape)}; the network takes {layout} with [C, H, W] = {list(node.shape)}"
             )
+        if batch_axes == 2 and array.shape[0] == 0:
+            raise ValueError(f"{what} has no time steps; the network takes at least one")
         if batch_axes == 2 and node.time_steps is not None and array.shape[0] != node.time_steps:
             raise ValueError(f"{what} has {array.shape[0]} time steps; the network takes {node.time_steps}")
         if node.bound < 255 and array.size and int(array.max()) > node.bound:
             raise ValueError(f"{what} holds counts up to {int(array.max())}; the network takes at most {node.bound}")
-        return torch.from_numpy(np.ascontiguousarray(array))
+        return torch.from_numpy(np.require(array, requirements=["C", "W"]))  # read-only memory is copied
 
 
 def _require_torch() -> None:

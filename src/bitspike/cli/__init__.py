@@ -1,0 +1,18 @@
+"""The command line: `bitspike`, or `python -m bitspike`.
+
+One module per command, imported when the command runs; torch is imported only by commands that compute.
+`running` turns errors into sentences and exit codes, `output` renders results as tables or as one JSON object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (by default the process's own) and return its exit code."""
+    from bitspike.cli.running import run
+
+    return run(arguments)

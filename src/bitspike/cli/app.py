@@ -1,0 +1,108 @@
+"""The table of commands: names, one-line helps and examples. What they do is imported when they run."""
+
+from __future__ import annotations
+
+from cyclopts import App, Parameter
+
+from bitspike._version import __version__
+
+_EXAMPLES = """\
+Examples:
+  bitspike demo                                        train, quantize and compare on digits, about a minute
+  bitspike train qsnn-mnist-1w2u                       train a published recipe
+  bitspike evaluate runs/qsnn-mnist-1w2u/model.safetensors --data mnist
+  bitspike measure resnet19 --spec 1w2u                memory and operations, no data needed
+  bitspike doctor                                      what is installed, what is missing
+
+Every command takes --json: exactly one object on standard output.
+Exit codes: 0 done, 1 a check failed or the machine said no, 2 the command line or an input is wrong,
+130 stopped by Ctrl-C. BITSPIKE_DEBUG=1 shows tracebacks, BITSPIKE_DATA is the folder of data sets."""
+
+_COMMANDS = (
+    (
+        "demo",
+        "Train a float and a 1-bit network on digits, and compare them.",
+        """\
+Examples:
+  bitspike demo
+  bitspike demo --epochs 5 --out /tmp/demo
+  bitspike demo --json --quiet""",
+    ),
+    (
+        "train",
+        "Train what a recipe describes; a stopped run goes on by itself.",
+        """\
+Examples:
+  bitspike train --list
+  bitspike train qsnn-mnist-1w2u
+  bitspike train qsnn-mnist-1w2u --epochs 3 --seed 1 --out runs/try
+  bitspike train qsnn-cifar10-resnet19-1w2u --set quant=2w4u --set train.batch=128 --device cuda
+  bitspike train mine.toml --fresh""",
+    ),
+    (
+        "evaluate",
+        "Accuracy of a trained network on a data set, as integers.",
+        """\
+Examples:
+  bitspike evaluate runs/demo/qsnn-digits-1w2u/model.safetensors --data digits
+  bitspike evaluate model.safetensors --data mnist --limit 1000 --json
+  bitspike evaluate model.safetensors --data nmnist-subset --order steps""",
+    ),
+    (
+        "measure",
+        "Memory, operations, energy and activity of a network.",
+        """\
+Examples:
+  bitspike measure resnet19 --spec 1w2u
+  bitspike measure vgg16 --spec 1w2u --set classes=200 --set input_shape=[3,64,64] --batch 16
+  bitspike measure model.safetensors --data mnist --samples 512
+  bitspike measure before.safetensors --compare after.safetensors --data cifar10""",
+    ),
+    (
+        "models",
+        "List the networks that can be made by name.",
+        """\
+Examples:
+  bitspike models
+  bitspike models "res*" --json""",
+    ),
+    (
+        "doctor",
+        "What is installed, what is missing, and whether the core works.",
+        """\
+Examples:
+  bitspike doctor
+  bitspike doctor --json""",
+    ),
+    (
+        "completion",
+        "Print a script that completes bitspike's commands in a shell.",
+        """\
+Examples:
+  bitspike completion bash > ~/.local/share/bash-completion/completions/bitspike
+  bitspike completion zsh > ~/.zfunc/_bitspike          (in zsh: fpath+=~/.zfunc; compinit)
+  bitspike completion fish > ~/.config/fish/completions/bitspike.fish
+  bitspike --install-completion                         does it for the present shell""",
+    ),
+)
+
+
+def build_app() -> App:
+    """The application, without any command's module imported."""
+    app = App(
+        name="bitspike",
+        help="Spiking neural networks from research to integers on real hardware.",
+        help_epilogue=_EXAMPLES,
+        help_format="plaintext",
+        version=f"bitspike {__version__}",
+        default_parameter=Parameter(negative=()),
+        suppress_keyboard_interrupt=False,
+        print_error=False,
+        exit_on_error=False,
+        result_action="return_value",
+    )
+    for name, summary, examples in _COMMANDS:
+        app.command(f"bitspike.cli.{name}:{name}", name=name, help=summary, help_epilogue=examples)
+    app.command("bitspike.cli.data:app", name="data", help="List data sets and where they lie; fetch and verify them.")
+    app.register_install_completion_command(help="Install completion for the present shell.")
+    return app

@@ -1,0 +1,200 @@
+"""`bitspike measure`: what a network costs, and how busy its layers are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bitspike.cli.options import Device, Download, Json, Quiet, Root, Settings, at_least, usable_device
+from bitspike.cli.output import Output
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from bitspike.cost import CostTable, LayerActivity
+    from bitspike.data import Dataset
+    from bitspike.train import ModelHeader
+
+_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One network with everything measured on it."""
+
+    table: CostTable
+    activity: list[LayerActivity]
+    notes: list[str]
+
+
+def measure(
+    model: str,
+    /,
+    *,
+    spec: str | None = None,
+    settings: Settings = None,
+    data: str | None = None,
+    split: Literal["test", "train"] = "test",
+    samples: int | None = None,
+    compare: str | None = None,
+    batch: int = 1,
+    device: Device = "cpu",
+    data_root: Root = None,
+    download: Download = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Memory, operations, energy and activity of a network.
+
+    Memory needs no data; firing rates, and the operations and energy that follow from them, are measured on
+    samples (--data or --samples).
+
+    Args:
+        model: a model file, the folder of a finished run, or a name from `bitspike models`.
+        spec: measure it in other bits, such as 1w2u or 32w32u.
+        settings: change an argument of a network made by name, such as classes=100; can be repeated.
+        data: measure firing rates on this data set.
+        split: test or train.
+        samples: how many samples, spread evenly over the split (default: 256).
+        compare: another model of the same network; activity stands side by side, as before and after.
+        batch: how many images are held at once; membranes grow with it.
+        device: where the samples are computed (auto, cpu, cuda, cuda:0).
+    """
+    from bitspike.cli.measure_tables import show_measured
+
+    at_least("--samples", samples)
+    at_least("--batch", batch)
+    output = Output(json, quiet)
+    place = usable_device(device)
+    header = _header(model)
+    wanted = data is not None or samples is not None or compare is not None
+    chosen = _samples(header, data, split, samples or 256, data_root, download) if wanted else None
+    first = _measure(model, spec, settings, chosen, batch, place)
+    second = None if compare is None else _measure(compare, spec, settings, chosen, batch, place)
+    payload = _payload(model, first, compare, second, chosen)
+    show_measured(output, first, second, chosen)
+    output.finish(payload)
+    return 0
+
+
+def _is_file(model: str) -> bool:
+    """Whether a path is meant, not a registered name."""
+    path = Path(model).expanduser()
+    return path.exists() or path.suffix == ".safetensors" or len(path.parts) > 1
+
+
+def _header(model: str) -> ModelHeader | None:
+    """What a model file says about itself; None for a name."""
+    from bitspike.cli.opening import model_path
+    from bitspike.train import read_header
+
+    return read_header(model_path(Path(model))) if _is_file(model) else None
+
+
+def _samples(
+    header: ModelHeader | None, data: str | None, split: str, count: int, root: Path | None, download: bool
+) -> Dataset:
+    """That many samples, evenly spread, since files are often sorted by class."""
+    import numpy as np
+
+    from bitspike.cli.opening import data_for, load_named
+
+    if header is not None:
+        whole = data_for(header, data, split, root=root, download=download)
+    elif data is not None:
+        whole = load_named(data, split, root=root, download=download)
+    else:
+        raise ValueError("a network made by name has no data of its own; name a data set with --data")
+    return whole.subset(np.unique(np.linspace(0, len(whole) - 1, min(count, len(whole))).round().astype(int)))
+
+
+def _build(model: str, spec: str | None, settings: list[str] | None, data: Dataset | None) -> nn.Module:
+    """The network, in the bits that are asked for."""
+    from bitspike.block import quantize_
+    from bitspike.cli.opening import open_model
+    from bitspike.model import create_model, model_defaults
+    from bitspike.train.recipe_file import apply_override
+
+    if _is_file(model):
+        if settings:
+            raise ValueError(f"--set {settings[0]} is for networks made by name; {model} is a file and complete")
+        net = open_model(Path(model))[0]
+        if spec is not None:
+            quantize_(net, spec)
+        return net
+    known = model_defaults(model)
+    options: dict[str, Any] = {}
+    if data is not None:
+        options = {"classes": data.classes, "input_shape": list(data.input_shape), "std": data.std, "bound": data.bound}
+        options |= {"mean": list(data.mean) or None}
+        options |= {} if data.time_steps is None else {"time_steps": data.time_steps}
+        options = {key: value for key, value in options.items() if key in known}
+    for setting in settings or ():
+        apply_override(options, setting)
+    return create_model(model, spec=spec or "32w32u", **options)
+
+
+def _measure(
+    model: str,
+    spec: str | None,
+    settings: list[str] | None,
+    data: Dataset | None,
+    batch: int,
+    place: torch.device,
+) -> Measured:
+    from bitspike.cli.opening import has_integer_form, lowered
+    from bitspike.cost import CostTable
+    from bitspike.lowering import trace
+    from bitspike.measuring import activity, describe, firing_rates
+
+    net = _build(model, spec, settings, data)
+    rates = None if data is None else firing_rates(net.to(place), _batches(net, data, place))
+    net.cpu()
+    name = str(getattr(net, "model_name", type(net).__name__))
+    table = CostTable(name, tuple(describe(net, rates)), time_steps=trace(net)[0].shape[0])
+    notes: list[str] = []
+    if has_integer_form(net):
+        notes += lowered(net).notes
+    else:
+        notes.append("has layers of 32 bits: it runs in floating point and has no integer form")
+    if not _is_file(model) and rates is not None:
+        notes.append("the weights are random, so the firing rates say nothing about a trained network")
+    return Measured(replace(table, batch=batch), [] if rates is None else activity(net, rates), notes)
+
+
+def _batches(net: nn.Module, data: Dataset, place: torch.device) -> list[torch.Tensor]:
+    import torch
+
+    from bitspike.train.evaluate import check_fit, network_input
+
+    check_fit(net, data)
+    whole = torch.from_numpy(data.inputs)
+    return [network_input(part).to(place) for part in whole.split(_AT_ONCE)]
+
+
+def _payload(
+    model: str, first: Measured, compare: str | None, second: Measured | None, data: Dataset | None
+) -> dict[str, Any]:
+    from bitspike.cost import activity_change
+
+    mine, plain = first.table.memory, first.table.float_memory
+    payload = {
+        "model": model,
+        **first.table.to_dict(),
+        "memory_ratio": plain.total / mine.total,
+        "memory_ratio_largest": plain.total_largest / mine.total_largest,
+        "activity": [row.to_dict() for row in first.activity],
+        "data": None if data is None else data.name,
+        "samples": 0 if data is None else len(data),
+        "notes": first.notes,
+    }
+    if second is not None:
+        payload["compare"] = {
+            "model": compare,
+            **second.table.to_dict(),
+            "activity": activity_change(first.activity, second.activity),
+            "notes": second.notes,
+        }
+    return payload

@@ -1,0 +1,85 @@
+"""Opening what a command was given: a model file, and data as that model takes it."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bitspike.cli.data import known_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bitspike.data import Dataset
+    from bitspike.runtime import IntegerNet
+    from bitspike.train import ModelHeader
+
+
+def model_path(given: Path) -> Path:
+    """The model file meant by a path: itself, or the finished model in the folder of a training run."""
+    path = given.expanduser()
+    if not path.is_dir():
+        return path
+    inside = path / "model.safetensors"
+    if inside.is_file():
+        return inside
+    if (path / "state.safetensors").is_file():
+        raise ValueError(f"{path} holds a run that is not finished; the train command that began it goes on from there")
+    raise FileNotFoundError(f"{path} is a folder without a model.safetensors; give a model file or the folder of a run")
+
+
+def open_model(given: Path) -> tuple[nn.Module, ModelHeader, Path]:
+    """The network of a model file in eval state, what the file says about itself, and which file it was."""
+    from bitspike.train import load_model
+
+    path = model_path(given)
+    net, header = load_model(path)
+    return net, header, path
+
+
+def has_integer_form(net: nn.Module) -> bool:
+    """Whether every block of a network is quantized."""
+    from bitspike.block import blocks_of
+
+    return all(block.has_integer_form for _, block in blocks_of(net))
+
+
+def lowered(net: nn.Module) -> IntegerNet:
+    """The integer network; what lowering has to say is in its notes, so the warnings are not shown as well."""
+    from bitspike.lowering import DeadZoneWarning, lower
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeadZoneWarning)
+        return lower(net)
+
+
+def data_for(
+    header: ModelHeader, name: str | None, split: str, *, root: Path | None = None, download: bool = False
+) -> Dataset:
+    """A split as the network was trained to see it: recordings are binned as its recipe says.
+
+    Without a name it is the data set that the network was trained on.
+    """
+    from bitspike.data import dataset_kind
+
+    trained_on: dict[str, Any] = (header.recipe or {}).get("data", {})
+    chosen = name or trained_on.get("name")
+    if chosen is None:
+        raise ValueError("the model file does not say what it was trained on; name a data set with --data")
+    options: dict[str, Any] = {}
+    if chosen == trained_on.get("name"):
+        given = trained_on.get("options", {})
+        options = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    if dataset_kind(known_name(chosen)) == "events":
+        for key in ("time_steps", "bound"):
+            if header.options.get(key) is not None:
+                options.setdefault(key, header.options[key])
+    return load_named(chosen, split, root=root, download=download, **options)
+
+
+def load_named(name: str, split: str, *, root: Path | None = None, download: bool = False, **options: Any) -> Dataset:
+    """A split of a data set, by a name that is checked first."""
+    from bitspike.data import load
+
+    return load(known_name(name), split, root=root, download=download, **options)

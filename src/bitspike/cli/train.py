@@ -1,0 +1,195 @@
+"""`bitspike train`: a recipe becomes a trained network and its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from bitspike.cli.options import Device, Download, Flag, Json, Quiet, Root, Settings, at_least, usable_device
+from bitspike.cli.output import Output, percent, seconds, size, table
+
+if TYPE_CHECKING:
+    from bitspike.train import Recipe, TrainResult
+
+
+def train(
+    recipe: str | None = None,
+    /,
+    *,
+    settings: Settings = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    out: Path | None = None,
+    fresh: Annotated[bool, Flag] = False,
+    list_recipes: Annotated[bool, Flag, Parameter(name="--list")] = False,
+    device: Device = "auto",
+    data_root: Root = None,
+    download: Download = False,
+    save_every: float = 60.0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Train what a recipe describes; a stopped run goes on by itself.
+
+    The state is saved as the run goes; the same command goes on from there, to the same result as if it had
+    never stopped. The test split is evaluated once, at the end, as integers.
+
+    Args:
+        recipe: a name from --list, or the path of a TOML file.
+        settings: change a setting of the recipe, such as train.epochs=3 or quant=1w4u; can be repeated.
+        epochs: short for --set train.epochs=N.
+        seed: short for --set train.seed=N.
+        out: folder of the run (default: runs/RECIPE, or runs/RECIPE-seedN with --seed N).
+        fresh: start over, even if the folder holds an earlier run.
+        list_recipes: list the recipes that come with bitspike.
+        save_every: seconds between two savings within an epoch.
+    """
+    output = Output(json, quiet)
+    if list_recipes:
+        return _list(output)
+    if recipe is None:
+        raise ValueError("which recipe? Give a name from `bitspike train --list`, or the path of a TOML file")
+    from bitspike.train import read_recipe, train_recipe
+
+    at_least("--epochs", epochs)
+    if save_every < 0:
+        raise ValueError(f"--save-every is {save_every:g}; give 0 or more seconds")
+    changes = list(settings or ())
+    changes += [f"train.{name}={value}" for name, value in (("epochs", epochs), ("seed", seed)) if value is not None]
+    plan = read_recipe(recipe, changes)
+    folder = out or Path("runs") / (plan.name if seed is None else f"{plan.name}-seed{seed}")
+    place = usable_device(device)
+    output.note(f"{describe(plan)}, on {place}; {standing(folder, fresh)}")
+    result = train_recipe(
+        plan,
+        root=data_root,
+        download=download,
+        out=folder,
+        resume=not fresh,
+        device=place,
+        save_every=save_every,
+        show_progress=not quiet,
+    )
+    payload = summary(plan, result)
+    _show(output, payload)
+    output.finish(payload)
+    return 0
+
+
+def describe(recipe: Recipe) -> str:
+    """A recipe in half a line."""
+    return (
+        f"{recipe.name}: {recipe.model.name} on {recipe.data.name} as {recipe.quant.short()}, "
+        f"{recipe.train.epochs} epoch{'s' if recipe.train.epochs > 1 else ''}, seed {recipe.train.seed}"
+    )
+
+
+def standing(folder: Path, fresh: bool) -> str:
+    """Where a run in this folder begins."""
+    from bitspike.train.run import MODEL_FILE, STATE_FILE
+
+    if (folder / MODEL_FILE).is_file() and not fresh:
+        return f"trained already, in {folder} (--fresh trains again)"
+    if (folder / STATE_FILE).is_file() and not fresh:
+        return f"goes on in {folder} (--fresh starts over)"
+    return f"starts in {folder}"
+
+
+def summary(recipe: Recipe, result: TrainResult) -> dict[str, Any]:
+    """What a finished run has to say, as plain data."""
+    from bitspike.cli.opening import has_integer_form
+    from bitspike.measuring import measure
+
+    cost = measure(result.net.cpu())
+    results = result.results
+    return {
+        "recipe": recipe.name,
+        "network": recipe.model.name,
+        "data": recipe.data.name,
+        "quant": recipe.quant.short(),
+        "seed": recipe.train.seed,
+        "epochs": recipe.train.epochs,
+        "resumed": result.resumed,
+        "form": "integer" if has_integer_form(result.net) else "float",
+        "test_accuracy": results.get("test_accuracy"),
+        "test_samples": results.get("test_samples"),
+        "validation_accuracy": results.get("validation_accuracy"),
+        "published_accuracy": recipe.published.accuracy,
+        "published_source": recipe.published.source or None,
+        "firing_rates": results.get("firing_rates", {}),
+        "parameters": cost.parameters,
+        "memory": cost.memory.to_dict(),
+        "float_memory": cost.float_memory.to_dict(),
+        "seconds": result.header.provenance["seconds"],
+        "model_file": None if result.model_file is None else str(result.model_file),
+        "history": results.get("history", []),
+    }
+
+
+def _show(output: Output, found: Mapping[str, Any]) -> None:
+    from bitspike.cli.program import command
+
+    memory, plain = found["memory"], found["float_memory"]
+    form = "as integers" if found["form"] == "integer" else "in floating point"
+    rows = [
+        (f"test accuracy {form}", f"{percent(found['test_accuracy'])} of {found['test_samples']:,}"),
+        ("validation accuracy", percent(found["validation_accuracy"]) or "no validation split"),
+        ("published or target", _published(found)),
+        ("firing rates", ", ".join(f"{name} {percent(rate, 1)}" for name, rate in found["firing_rates"].items())),
+        ("parameters", f"{found['parameters']:,}"),
+        ("memory", f"{size(memory['total'])}, in floats {size(plain['total'])}"),
+        ("memory, largest layer", f"{size(memory['total_largest'])}, in floats {size(plain['total_largest'])}"),
+        ("training time", seconds(found["seconds"])),
+        ("model file", found["model_file"] or ""),
+    ]
+    output.show(table(f"{found['recipe']} ({found['quant']})", ("", ""), rows, left=(0, 1)))
+    if found["model_file"]:
+        output.hint(f"next: {command('evaluate', found['model_file'], '--data', found['data'])}")
+        output.hint(f"      {command('measure', found['model_file'], '--data', found['data'])}")
+
+
+def _published(found: Mapping[str, Any]) -> str:
+    if found["published_accuracy"] is None:
+        return "none"
+    return f"{percent(found['published_accuracy'])} ({found['published_source']})"
+
+
+def _list(output: Output) -> int:
+    from bitspike.train import list_recipes, read_recipe
+
+    found: list[dict[str, Any]] = []
+    for name, path in list_recipes().items():
+        recipe = read_recipe(name)
+        found.append(
+            {
+                "name": name,
+                "network": recipe.model.name,
+                "data": recipe.data.name,
+                "quant": recipe.quant.short(),
+                "time_steps": recipe.data.time_steps,
+                "epochs": recipe.train.epochs,
+                "published_accuracy": recipe.published.accuracy,
+                "published_source": recipe.published.source or None,
+                "path": str(path),
+            }
+        )
+    rows = [
+        (
+            item["name"],
+            item["network"],
+            item["data"],
+            item["quant"],
+            str(item["time_steps"]),
+            str(item["epochs"]),
+            percent(item["published_accuracy"]),
+            item["published_source"] or "",
+        )
+        for item in found
+    ]
+    columns = ("recipe", "network", "data", "bits", "T", "epochs", "target", "from")
+    output.show(table("", columns, rows, left=(0, 1, 2, 3, 7)))
+    output.finish({"recipes": found})
+    return 0

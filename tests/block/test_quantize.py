@@ -1,0 +1,64 @@
+from dataclasses import replace
+
+import pytest
+from torch import nn
+
+from bitspike import LayerSpec, MembraneSpec, QuantSpec, WeightSpec, quantize_
+from bitspike.block import SpikingLinear
+from bitspike.spec import Override
+from networks import ImageNet
+
+
+def test_report_and_ends():
+    net = ImageNet(None)
+    report = quantize_(net, "1w2u")
+    assert [(item.name, item.end, item.layer.weight.bits) for item in report.layers] == [
+        ("first", True, 8),
+        ("second", False, 1),
+        ("readout", True, 8),
+    ]
+    assert report.ignored == ()
+    assert net.first.membrane_spec == net.second.membrane_spec == MembraneSpec(bits=2)
+    assert net.second.weight_spec.gradient == "annealed_tanh"
+    assert [net.first.stream, net.second.stream] == [0, 1]
+    assert report.to_dict() == {
+        "layers": [
+            {"name": "first", "end": True, "weight_bits": 8, "membrane_bits": 2},
+            {"name": "second", "end": False, "weight_bits": 1, "membrane_bits": 2},
+            {"name": "readout", "end": True, "weight_bits": 8, "membrane_bits": 32},
+        ],
+        "ignored": [],
+    }
+
+
+def test_overrides_by_pattern_and_back_to_float():
+    net = ImageNet(None)
+    own = LayerSpec(WeightSpec(bits=3), MembraneSpec(bits=5))
+    quantize_(net, replace(QuantSpec.parse("1w2u"), overrides=(Override("sec*", own),)))
+    assert (net.second.weight_spec, net.second.membrane_spec) == (own.weight, own.membrane)
+    assert net.first.weight_spec.bits == 8
+    quantize_(net, "32w32u")
+    assert not net.second.has_integer_form
+    assert net.readout.weight_spec.is_float
+
+
+def test_foreign_parameters_are_reported():
+    net = nn.ModuleDict({"a": SpikingLinear(2, 2), "b": nn.ModuleDict({"c": nn.Linear(2, 2)}), "d": nn.ReLU()})
+    assert quantize_(net, "4w4u").ignored == ("b.c",)
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="holds no spiking block"):
+        quantize_(nn.Linear(2, 2), "1w2u")
+    missing = replace(QuantSpec.parse("1w2u"), overrides=(Override("third", LayerSpec()),))
+    with pytest.raises(ValueError, match="'third' matches no layer; layers are first, second, readout"):
+        quantize_(ImageNet(None), missing)
+    with pytest.raises(ValueError, match="the quantization is 'tiny'"):
+        quantize_(ImageNet(None), "tiny")
+
+
+def test_quantize_touches_no_weight():
+    net = ImageNet(None)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    quantize_(net, "1w2u")
+    assert all(value.equal(before[name]) for name, value in net.state_dict().items())

@@ -1,0 +1,78 @@
+"""`bitspike measure`: by name and by file, with and without samples."""
+
+import pytest
+
+from bitspike import create_model
+from bitspike.measuring import measure
+
+
+def test_a_name_in_other_bits(cli):
+    found = cli("measure", "small8", "--spec", "1w2u", "--json").json
+    table = measure(create_model("small8", spec="1w2u"))
+    assert found["totals"]["memory"] == table.memory.to_dict()
+    assert found["totals"]["float_memory"] == table.float_memory.to_dict()
+    assert found["memory_ratio"] == pytest.approx(table.float_memory.total / table.memory.total)
+    assert found["totals"]["energy"] is None
+    assert found["activity"] == []
+    assert [row["weight_bits"] for row in found["layers"]] == [8, 1, 8]
+
+
+def test_settings_and_batch(cli):
+    one = cli("measure", "small8", "--spec", "1w2u", "--set", "classes=3", "--set", "time_steps=2", "--json").json
+    four = cli("measure", "small8", "--spec", "1w2u", "--set", "classes=3", "--batch", "4", "--json").json
+    assert one["time_steps"] == 2
+    assert one["layers"][-1]["weights"] == 3 * 128
+    assert four["totals"]["memory"]["membrane_all"] == 4 * one["totals"]["memory"]["membrane_all"]
+    assert four["totals"]["memory"]["model"] == one["totals"]["memory"]["model"]
+
+
+def test_a_model_file_with_samples(cli, trained):
+    done = cli("measure", trained["small"], "--samples", "40", "--json")
+    found = done.json
+    assert done.code == 0
+    assert found["data"] == "digits"
+    assert found["samples"] == 40
+    assert [row["name"] for row in found["activity"]] == ["conv1", "conv2"]
+    assert all(0 < row["firing_rate"] < 1 and 0 < row["weight_entropy"] < 0.6932 for row in found["activity"])
+    assert found["totals"]["operations"]["synaptic"] > 0
+    assert found["totals"]["energy"]["joules"] > 0
+    assert any("pJ per addition" in line for line in found["totals"]["energy"]["assumptions"])
+
+
+def test_the_tables_hold_both_conventions_and_the_assumptions(cli, trained):
+    shown = cli("measure", trained["small"], "--data", "digits", "--samples", "10").out
+    for text in ("total, all layers resident", "total, largest layer resident", "in 32-bit floats", "energy assumes"):
+        assert text in shown
+    assert "rates and activity: 10 samples of digits test" in shown
+
+
+def test_notes_tell_what_the_numbers_cannot(cli, trained):
+    notes = cli("measure", trained["float"], "--json").json["notes"]
+    assert any("no integer form" in note for note in notes)
+    slow = cli("measure", "small8", "--spec", "1w2u", "--json").json["notes"]
+    assert any("never leak" in note for note in slow)
+    assert any("random" in note for note in cli("measure", "small8", "--data", "digits", "--json").json["notes"])
+
+
+def test_two_models_side_by_side(cli, trained):
+    done = cli("measure", trained["float"], "--compare", trained["small"], "--samples", "20", "--json")
+    rows = done.json["compare"]["activity"]
+    assert [row["name"] for row in rows] == ["conv1", "conv2"]
+    assert [row["before"] for row in rows] == done.json["activity"]
+    assert rows[0]["after"] != rows[0]["before"]
+    assert done.json["compare"]["totals"]["memory"]["total"] < done.json["totals"]["memory"]["total"]
+    shown = cli("measure", trained["float"], "--compare", trained["small"], "--samples", "20").out
+    assert "->" in shown
+
+
+def test_event_networks_are_measured_on_their_own_binning(cli, trained, event_root):
+    found = cli("measure", trained["events"], "--samples", "6", "--data-root", event_root, "--json").json
+    assert found["time_steps"] == 3
+    assert found["samples"] == 6
+    assert found["layers"][0]["input_rate"] is not None
+
+
+def test_a_file_is_complete_and_takes_no_settings(cli, trained):
+    done = cli("measure", trained["small"], "--set", "classes=3")
+    assert done.code == 2
+    assert "is a file and complete" in done.err

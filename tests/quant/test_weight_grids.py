@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitspike.quant import normalize_weight, quantize_weight, register_grid
+from bitspike.quant.weights import _GRIDS, SCALE_FLOOR, QuantizedWeight
+from bitspike.spec import WEIGHT_GRIDS, WeightSpec
+from strategies import weight_specs
+
+
+def quantized(values, **choices):
+    codes, scale = quantize_weight(torch.tensor(values), WeightSpec(**choices))
+    return codes.tolist(), scale.tolist()
+
+
+def test_binary_mean_per_channel_and_layer():
+    rows = [[0.5, -1.5], [0.0, 0.25]]
+    assert quantized(rows, bits=1) == ([[1, -1], [1, 1]], [1.0, 0.125])
+    assert quantized(rows, bits=1, per="layer") == ([[1, -1], [1, 1]], [0.5625, 0.5625])
+
+
+def test_binary_power_of_two_rounds_the_exponent_half_up():
+    rows = [[0.75, -0.75], [2.0, 2.0], [1.5, 1.5]]  # log2(0.75) = -0.415 -> 1; log2(1.5) = 0.585 -> 2
+    assert quantized(rows, bits=1, scale="power_of_two")[1] == [1.0, 2.0, 2.0]
+
+
+def test_two_bits_are_ternary_and_halves_round_up():
+    rows = [[1.0, -1.0, 0.5, -0.5, 0.49, -0.51]]
+    assert quantized(rows, bits=2) == ([[1, -1, 1, 0, 0, -1]], [1.0])
+
+
+def test_eight_bits_stay_symmetric():
+    codes, scale = quantized([[-1.27, 1.27, 0.005, -0.015]], bits=8)
+    assert codes[0][:2] == [-127, 127]
+    assert scale[0] == pytest.approx(0.01)
+
+
+def test_zeros_keep_a_positive_scale():
+    assert quantized([[0.0, 0.0]], bits=4) == ([[0, 0]], [pytest.approx(SCALE_FLOOR)])
+    assert quantized([[0.0, 0.0]], bits=1) == ([[1, 1]], [pytest.approx(SCALE_FLOOR)])
+
+
+def test_float_passes_through():
+    weight = torch.randn(3, 2, 3, 3)
+    codes, scale = quantize_weight(weight, WeightSpec())
+    assert codes is weight
+    assert scale.tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("how", ["channel", "layer"])
+def test_normalization_is_standard(how):
+    weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 5 + 2
+    got = normalize_weight(weight, how)
+    axes = (1, 2, 3) if how == "channel" else (0, 1, 2, 3)
+    deviation, mean = torch.std_mean(weight, axes, keepdim=True)  # unbiased
+    assert torch.allclose(got, (weight - mean) / deviation, atol=1e-6)
+    assert normalize_weight(weight, "none") is weight
+
+
+def test_normalization_of_one_weight_and_of_equal_weights_is_zero():
+    assert normalize_weight(torch.tensor([[3.0], [-2.0]]), "channel").tolist() == [[0.0], [0.0]]
+    assert normalize_weight(torch.full((2, 4), 0.25), "layer").tolist() == [[0.0] * 4] * 2
+
+
+@given(weight_specs(), st.integers(0, 2**31 - 1), st.sampled_from([1e-12, 1e-3, 1.0, 1e6]))
+def test_codes_lie_on_their_grid_and_scales_are_positive(spec, seed, size):
+    weight = torch.from_numpy(np.random.default_rng(seed).normal(0, size, (3, 2, 2, 2)).astype(np.float32))
+    weight.requires_grad_()
+    codes, scale = quantize_weight(weight, spec)
+    whole = codes.detach()
+    assert torch.equal(whole, whole.round())
+    levels = 1 if spec.bits == 1 else 2 ** (spec.bits - 1) - 1
+    assert float(whole.abs().max()) <= levels
+    if spec.bits == 1:
+        assert torch.equal(whole.abs(), torch.ones_like(whole))
+    elif size > 1e-9:
+        assert float(whole.abs().max()) == levels  # abs-max: the largest weight takes the largest code
+    assert bool((scale > 0).all())
+    assert not scale.requires_grad
+    if spec.per == "layer":
+        assert len(set(scale.tolist())) == 1
+    codes.sum().backward()
+    assert bool(weight.grad.isfinite().all())
+
+
+def test_twos_complement_gradient_is_one_over_the_scale():
+    weight = torch.tensor([[1.0, -0.3, 0.1], [3.5, 2.0, 0.0]], requires_grad=True)
+    codes, scale = quantize_weight(weight, WeightSpec(bits=4))
+    codes.sum().backward()
+    assert torch.allclose(weight.grad, (1 / scale).unsqueeze(1).expand(2, 3))
+    real = (codes * scale.unsqueeze(1)).detach()
+    assert float((real - weight.detach()).abs().max()) <= float(scale.max()) / 2 + 1e-6
+
+
+def test_a_new_grid_joins(monkeypatch):
+    monkeypatch.setitem(WEIGHT_GRIDS, "halves", range(3, 4))
+    monkeypatch.setitem(__import__("bitspike.spec", fromlist=["GRID_SCALES"]).GRID_SCALES, "halves", ("fixed",))
+    monkeypatch.setattr("bitspike.quant.weights._GRIDS", dict(_GRIDS))
+
+    @register_grid("halves")
+    def halves(weight, spec, progress):
+        return QuantizedWeight(torch.floor(weight * 2), torch.full((len(weight),), 0.5))
+
+    codes, scale = quantize_weight(torch.tensor([[0.6, -0.6]]), WeightSpec(bits=3, grid="halves"))
+    assert (codes.tolist(), scale.tolist()) == ([[1.0, -2.0]], [0.5])
+    assert WeightSpec(bits=3, grid="halves").scale == "fixed"

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bitspike import lower, measure, quantize_
+from bitspike.block import ConvSkip, EventInput, Flatten, Readout, SpikingConv2d
+from bitspike.integer.graph import PlainSkip
+from bitspike.measuring import activity, describe, firing_rates, narrowest
+from networks import EventNet, ImageNet, events, images, settle_
+
+
+def test_rows_of_a_known_network():
+    rows = {row.name: row for row in describe(ImageNet("1w4u"))}
+    assert list(rows) == ["first", "second", "readout"]
+    first, second, readout = rows.values()
+    assert (first.kind, first.end, first.static_input) == ("conv", True, True)
+    assert (first.weights, first.weight_bits, first.neurons, first.membrane_bits) == (90, 8, 180, 4)
+    assert first.macs == 90 * 36
+    assert (second.weights, second.weight_bits, second.norms, second.static_input) == (225, 1, 5, False)
+    assert (readout.kind, readout.weights, readout.biases, readout.neurons, readout.macs) == ("readout", 180, 4, 0, 180)
+    assert first.input_rate is None
+    assert second.input_rate is None
+
+
+def test_float_networks_are_described_too():
+    rows = describe(ImageNet(None))
+    assert [row.weight_bits for row in rows] == [32, 32, 32]
+    assert [row.integer_bytes for row in rows] == [0, 0, 0]
+
+
+def test_integer_bytes_are_those_of_the_lowered_network():
+    net = ImageNet("1w4u")
+    rows = describe(net)
+    for row, node in zip(rows, lower(net).graph.spiking, strict=False):
+        tables = (node.fire.threshold, node.fire.rounding, node.fire.shift)
+        assert row.integer_bytes == sum(narrowest(table) for table in tables)
+    assert isinstance(lower(net).graph.spiking[1].skip, PlainSkip)
+
+
+@pytest.mark.parametrize(
+    ("values", "size"), [([127, -128], 2), ([128, 0], 4), ([-129], 2), ([32_767, -32_768], 4), ([32_768], 4), ([], 0)]
+)
+def test_narrowest(values, size):
+    assert narrowest(np.array(values, np.int32)) == size
+
+
+def test_firing_rates_are_the_means_of_the_integer_spikes():
+    net = ImageNet("1w4u").train()
+    net.first.eval()
+    batches = [images(4), images(2, 1)]
+    rates = firing_rates(net, batches)
+    assert (net.training, net.first.training, net.second.training) == (True, False, True)
+    spikes = lower(net).spikes(torch.cat(batches).numpy())
+    assert rates["first"].result == pytest.approx(spikes["first"].mean())
+    assert rates["second"].source == rates["first"].result
+    assert rates["second"].skip == rates["first"].result
+    assert rates["second"].result == pytest.approx(spikes["second"].mean())
+    assert rates["readout"].source == pytest.approx(spikes["pool"].mean())
+    assert rates["first"].skip is None
+    assert 0.05 < rates["second"].result < 0.95
+
+
+def test_rates_reach_the_rows():
+    net = ImageNet("1w4u")
+    rates = firing_rates(net, [images()])
+    first, second, readout = describe(net, rates)
+    assert first.input_rate is None  # pixels are no spikes
+    assert first.output_rate == rates["first"].result
+    assert second.input_rate == rates["first"].result
+    assert readout.input_rate == rates["readout"].source
+    table = measure(net, [images()])
+    assert table.time_steps == 3
+    assert table.rows[1].output_rate == second.output_rate
+
+
+def test_no_samples_are_refused():
+    net = ImageNet()
+    with pytest.raises(ValueError, match="no samples were given"):
+        firing_rates(net, [])
+    assert net.training
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.input = EventInput((2, 4, 4), bound=3, time_steps=3)
+        self.conv = SpikingConv2d(2, 2)
+        self.joined = SpikingConv2d(2, 4, skip=ConvSkip(2, norm="own"))
+        self.flatten = Flatten()
+        self.readout = Readout(64, 3)
+        settle_(self)
+        quantize_(self, "4w4u")
+
+    def forward(self, value):
+        counts = self.input(value)
+        spikes = self.conv(self.conv(counts))
+        return self.readout(self.flatten(self.joined(spikes, counts)))
+
+
+def test_a_block_that_runs_twice_has_a_rate_in_both_rows_and_a_skip_a_row_of_its_own():
+    net = Twice()
+    rows = {row.name: row for row in describe(net, firing_rates(net, [events()]))}
+    assert list(rows) == ["conv", "conv#2", "joined", "joined.skip", "readout"]
+    assert rows["conv"].output_rate == rows["conv#2"].output_rate
+    assert rows["conv"].output_rate is not None
+    assert rows["joined.skip"].kind == "skip"
+    assert rows["joined.skip"].weights == 8
+    assert rows["joined.skip"].norms == 4
+    assert rows["joined.skip"].input_rate == pytest.approx(float(events().float().mean()))
+
+
+def test_activity_counts_signs_of_codes():
+    net = EventNet("1w4u")
+    with torch.no_grad():
+        net.conv.weight.abs_()
+    quantize_(net, "4w4u")
+    (conv,) = activity(net, firing_rates(net, [events()]))
+    assert conv.name == "conv"
+    rate = lower(net).spikes(events().numpy())["conv"].mean()
+    assert conv.firing_rate == pytest.approx(rate)
