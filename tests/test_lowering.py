@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bitspike import LayerSpec, MembraneSpec, QuantSpec, WeightSpec, lower, quantize_
+from bitspike import MembraneSpec, QuantSpec, WeightSpec, lower, quantize_
 from bitspike.block import EventInput, Flatten, ImageInput, Readout, SpikingConv2d, SpikingLinear, SumPool
 from bitspike.integer import graph
 from bitspike.lowering import DeadZoneWarning, input_ranges, trace
@@ -172,9 +172,8 @@ def test_layers_without_integer_form_are_refused_by_name():
 
 
 def test_the_dynamic_membrane_is_refused_with_its_reason():
-    dynamic = LayerSpec(WeightSpec(bits=1), MembraneSpec(bits=2, form="dynamic"))
     net = ImageNet(None)
-    quantize_(net, replace(QuantSpec.parse("4w4u"), overrides=(Override("second", dynamic),)))
+    quantize_(net, replace(QuantSpec.parse("4w4u"), overrides=(Override("second", membrane=(("form", "dynamic"),)),)))
     with pytest.raises(ValueError, match=r'second has the dynamic membrane.*maximum over the batch.*form = "static"'):
         lower(net)
 
@@ -250,7 +249,7 @@ def test_open_time_needs_a_readout_without_bias():
         assert np.array_equal(integer.predict(events(steps).numpy()), expected)
 
 
-@pytest.mark.parametrize(("bits", "leak", "zone", "levels"), [(2, "7/8", 1, 1), (2, "1/2", 1, 1), (4, "7/8", 4, 7)])
+@pytest.mark.parametrize(("bits", "leak", "zone", "levels"), [(2, "7/8", 1, 1), (2, "3/4", 1, 1), (4, "7/8", 4, 7)])
 def test_wide_dead_zones_are_noted_and_warned_of(bits, leak, zone, levels):
     net = EventNet()
     quantize_(net, QuantSpec(WeightSpec(4), MembraneSpec(bits, leak=Fraction(leak)), WeightSpec(8)))
@@ -272,9 +271,21 @@ def test_narrow_dead_zones_are_quiet(bits, leak, rounding):
     assert lower(net).notes == ()
 
 
+@pytest.mark.parametrize("leak", ["1/2", "1"])
+def test_fast_leaks_and_no_leak_are_noted_without_a_warning(leak):
+    net = EventNet()
+    quantize_(net, QuantSpec(WeightSpec(4), MembraneSpec(2, leak=Fraction(leak)), WeightSpec(8)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert lower(net).notes == (
+            f"conv: stored membranes up to 1 of 1 steps never leak (leak {leak}, rounding nearest)",
+        )
+
+
 def test_layers_with_the_same_dead_zone_share_one_note():
-    with pytest.warns(DeadZoneWarning, match="first, second: stored membranes"):
-        assert len(lower(ImageNet("1w2u")).notes) == 1
+    notes = lower(ImageNet("1w2u")).notes
+    assert len(notes) == 1
+    assert notes[0].startswith("first, second: stored membranes")
 
 
 def test_trace_tells_shapes_and_sources():

@@ -1,4 +1,4 @@
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, asdict, replace
 from fractions import Fraction
 
 import pytest
@@ -133,9 +133,16 @@ def patterns():
     return st.text(st.sampled_from("ab.*?[]\"'\\ #=ä1"), min_size=1, max_size=8)
 
 
+def changes(spec):
+    """A whole description as the changes of an override."""
+    plain = QuantSpec(membrane=spec).to_dict()["membrane"] if isinstance(spec, MembraneSpec) else asdict(spec)
+    return tuple(plain.items())
+
+
 def quant_specs():
-    layer = st.builds(LayerSpec, weight_specs() | st.just(WeightSpec()), membrane_specs())
-    overrides = st.lists(st.builds(Override, patterns(), layer), max_size=3, unique_by=lambda item: item.pattern)
+    weight = (weight_specs() | st.just(WeightSpec())).map(changes)
+    override = st.builds(Override, patterns(), weight, membrane_specs().map(changes))
+    overrides = st.lists(override, max_size=3, unique_by=lambda item: item.pattern)
     membranes = membrane_specs() | st.just(MembraneSpec())
     return st.builds(QuantSpec, weight_specs(), membranes, weight_specs(), overrides.map(tuple))
 
@@ -148,7 +155,7 @@ def test_dict_and_toml_both_ways(spec):
 
 def test_an_override_may_return_to_the_default_range():
     spec = QuantSpec(
-        membrane=MembraneSpec(bits=4, range=2.0), overrides=(Override("a", LayerSpec(membrane=MembraneSpec(bits=4))),)
+        membrane=MembraneSpec(bits=4, range=2.0), overrides=(Override("a", membrane=(("range", "threshold"),)),)
     )
     assert QuantSpec.from_dict(spec.to_dict()) == spec
     assert QuantSpec.from_toml(spec.to_toml()).for_layer("a").membrane.range is None
@@ -201,9 +208,17 @@ def test_bad_toml():
 
 
 def test_patterns_match_like_a_shell_and_the_first_wins():
-    one, two = LayerSpec(WeightSpec(bits=1)), LayerSpec(WeightSpec(bits=2))
-    spec = replace(QuantSpec.parse("4w4u"), overrides=(Override("a.?", one), Override("a*", two)))
-    assert spec.for_layer("a.1") == one
-    assert spec.for_layer("a.10", end=True) == two
+    overrides = (Override("a.?", (("bits", 1),)), Override("a*", (("bits", 2),)))
+    spec = replace(QuantSpec.parse("4w4u"), overrides=overrides)
+    assert spec.for_layer("a.1") == LayerSpec(WeightSpec(bits=1), spec.membrane)
+    assert spec.for_layer("a.10", end=True) == LayerSpec(WeightSpec(bits=2), spec.membrane)
     assert spec.for_layer("A.1") == LayerSpec(spec.weight, spec.membrane)
     assert spec.for_layer("b", end=True) == LayerSpec(spec.ends, spec.membrane)
+
+
+def test_an_override_changes_an_end_from_what_the_end_has():
+    spec = QuantSpec.from_dict({"bits": "1w2u", "override": {"*": {"membrane": {"bits": 4}}}})
+    assert spec.for_layer("conv1", end=True) == LayerSpec(WeightSpec(bits=8), MembraneSpec(bits=4))
+    assert spec.for_layer("conv2") == LayerSpec(QuantSpec.parse("1w2u").weight, MembraneSpec(bits=4))
+    with pytest.raises(ValueError, match=r'override."\*".weight: the key is'):
+        replace(spec, overrides=(Override("*", (("bit", 1),)),))

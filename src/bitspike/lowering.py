@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from bitspike.block.spiking import SpikingBlock
 from bitspike.block.to_integers import Range, to_node
 from bitspike.integer import graph
 from bitspike.runtime.net import IntegerNet
+from bitspike.spec import MembraneSpec
 
 
 class DeadZoneWarning(UserWarning):
@@ -116,8 +118,9 @@ def lower(net: nn.Module) -> IntegerNet:
     ranges = input_ranges(steps)
     nodes = tuple(_node(step, ranges) for step in steps)
     notes = _dead_zones(steps)
-    for text in notes:
-        warnings.warn(text, DeadZoneWarning, stacklevel=2)
+    for text, slow in notes.items():
+        if slow:
+            warnings.warn(text, DeadZoneWarning, stacklevel=2)
     return IntegerNet(graph.Graph(nodes), tuple(notes))
 
 
@@ -196,16 +199,19 @@ def _inner_node(step: Step, source: str, ranges: dict[str, Range]) -> graph.Node
     raise ValueError(f"{name} is a {type(block).__name__}, which lowering does not know")
 
 
-def _dead_zones(steps: list[Step]) -> list[str]:
-    found: dict[str, list[str]] = {}
+def _dead_zones(steps: list[Step]) -> dict[str, bool]:
+    """What there is to note of dead zones, and whether it deserves a warning: not at the fast leak of 1/2, where
+    the zone is a single level, and not without a leak.
+    """
+    layers: dict[MembraneSpec, list[str]] = {}
     for step in steps:
         if isinstance(step.block, SpikingBlock):
-            spec = step.block.membrane_spec
-            zone = dead_zone(spec)
-            if zone > spec.levels / 4:
-                text = (
-                    f"stored membranes up to {zone} of {spec.levels} steps never leak "
-                    f"(leak {spec.leak}, rounding {spec.rounding})"
-                )
-                found.setdefault(text, []).append(step.name)
-    return [f"{', '.join(names)}: {text}" for text, names in found.items()]
+            layers.setdefault(step.block.membrane_spec, []).append(step.name)
+    found = {}
+    for spec, names in layers.items():
+        zone = dead_zone(spec)
+        if zone > spec.levels / 4:
+            text = f"stored membranes up to {zone} of {spec.levels} steps never leak"
+            text = f"{', '.join(names)}: {text} (leak {spec.leak}, rounding {spec.rounding})"
+            found[text] = Fraction(1, 2) < spec.leak < 1
+    return found

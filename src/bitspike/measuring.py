@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bitspike.block import Block, Readout, SpikingBlock, blocks_of
@@ -29,16 +30,19 @@ class Rates:
     result: float
 
 
-def measure(net: nn.Module, batches: Iterable[Tensor] | None = None) -> CostTable:
-    """The cost table of a network; uint8 sample batches, as its input takes them, add real firing rates."""
+def measure(net: nn.Module, batches: Iterable[Tensor | NDArray[np.uint8]] | None = None) -> CostTable:
+    """The cost table of a network; batches of uint8 samples, as its input takes them, add real firing rates."""
     rates = None if batches is None else firing_rates(net, batches)
     name = str(getattr(net, "model_name", type(net).__name__))
     return CostTable(name, tuple(describe(net, rates)), time_steps=trace(net)[0].shape[0])
 
 
 @torch.no_grad()
-def firing_rates(net: nn.Module, batches: Iterable[Tensor]) -> dict[str, Rates]:
+def firing_rates(net: nn.Module, batches: Iterable[Tensor | NDArray[np.uint8]]) -> dict[str, Rates]:
     """Mean values that every weighted layer reads and gives in eval mode, over all samples."""
+    if isinstance(batches, Tensor | np.ndarray):
+        raise TypeError("batches is one array; give a list of batches, [samples] for a single one")
+    device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
     names = {id(block): name for name, block in blocks_of(net)}
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     sizes: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
@@ -54,7 +58,7 @@ def firing_rates(net: nn.Module, batches: Iterable[Tensor]) -> dict[str, Rates]:
 
     with in_mode(net, training=False), watching(note):
         for batch in batches:
-            net(batch)
+            net(torch.as_tensor(batch).to(device))
     if not sums:
         raise ValueError("no samples were given, so no firing was measured")
 

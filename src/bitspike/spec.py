@@ -181,10 +181,23 @@ class LayerSpec:
 
 @dataclass(frozen=True)
 class Override:
-    """Layers whose name matches the pattern (as a shell would match it) get their own description."""
+    """What is different in layers whose name matches the pattern, as a shell would match it.
+
+    weight, membrane: fields of their descriptions with the values they get instead, ("bits", 4) for example. What is
+    not named stays as it is: the hidden layers' or the ends'.
+    """
 
     pattern: str
-    layer: LayerSpec
+    weight: tuple[tuple[str, Any], ...] = ()
+    membrane: tuple[tuple[str, Any], ...] = ()
+
+    def apply(self, base: LayerSpec) -> LayerSpec:
+        """The description of a matching layer."""
+        where = f'override."{self.pattern}"'
+        return LayerSpec(
+            _changed(f"{where}.weight", base.weight, dict(self.weight)),
+            _changed(f"{where}.membrane", base.membrane, dict(self.membrane)),
+        )
 
 
 _SHORT = re.compile(r"^(?:(\d+)w)?(?:(\d+)u)?$")
@@ -217,6 +230,10 @@ class QuantSpec:
     ends: WeightSpec = WeightSpec()
     overrides: tuple[Override, ...] = field(default=())
 
+    def __post_init__(self) -> None:
+        for override in self.overrides:
+            override.apply(LayerSpec(self.weight, self.membrane))  # refuses wrong fields and values here, by name
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """The description that a short form such as "1w2u" stands for.
@@ -231,10 +248,11 @@ class QuantSpec:
 
     def for_layer(self, name: str, *, end: bool = False) -> LayerSpec:
         """What the layer of this name gets; the first pattern that matches wins."""
+        base = LayerSpec(self.ends if end else self.weight, self.membrane)
         for override in self.overrides:
             if fnmatch.fnmatchcase(name, override.pattern):
-                return override.layer
-        return LayerSpec(self.ends if end else self.weight, self.membrane)
+                return override.apply(base)
+        return base
 
     def short(self) -> str:
         """The short form, "1w2u", of the hidden layers; exceptions are not told."""
@@ -246,11 +264,7 @@ class QuantSpec:
         plain["ends"] = _plain(self.ends)
         if self.overrides:
             plain["override"] = {
-                item.pattern: {
-                    "weight": _plain(item.layer.weight),
-                    "membrane": _plain(item.layer.membrane, over=self.membrane),
-                }
-                for item in self.overrides
+                item.pattern: {"weight": dict(item.weight), "membrane": dict(item.membrane)} for item in self.overrides
             }
         return plain
 
@@ -268,10 +282,8 @@ class QuantSpec:
         weight = _changed("weight", base.weight, plain.get("weight", {}))
         membrane = _changed("membrane", base.membrane, plain.get("membrane", {}))
         ends = _changed("ends", base.ends, plain.get("ends", {}))
-        overrides = []
-        for pattern, change in _table("override", plain.get("override", {})).items():
-            overrides.append(Override(pattern, _override(pattern, change, LayerSpec(weight, membrane))))
-        return cls(weight, membrane, ends, tuple(overrides))
+        overrides = _table("override", plain.get("override", {}))
+        return cls(weight, membrane, ends, tuple(_override(pattern, change) for pattern, change in overrides.items()))
 
     def to_toml(self) -> str:
         """The long form as TOML text."""
@@ -297,12 +309,10 @@ class QuantSpec:
         return cls.from_dict(table)
 
 
-def _plain(spec: WeightSpec | MembraneSpec, over: MembraneSpec | None = None) -> dict[str, Any]:
+def _plain(spec: WeightSpec | MembraneSpec) -> dict[str, Any]:
     values = {key: value for key, value in asdict(spec).items() if value is not None and value != ""}
     if isinstance(spec, MembraneSpec):
         values["leak"] = str(spec.leak)
-        if spec.range is None and over is not None and over.range is not None:
-            values["range"] = "threshold"  # said aloud, or the base's range would be taken over
     return values
 
 
@@ -330,19 +340,17 @@ def _changed(where: str, base: _Spec, change: object) -> _Spec:
     return replace(base, **table)
 
 
-def _override(pattern: str, change: object, base: LayerSpec) -> LayerSpec:
-    where = f'override."{pattern}"'
+def _override(pattern: str, change: object) -> Override:
     if isinstance(change, str):
         weight_bits, membrane_bits = _bits_of(change)
-        weight = base.weight if weight_bits is None else _hidden_weight(weight_bits)
-        membrane = base.membrane if membrane_bits is None else replace(base.membrane, bits=membrane_bits)
-        return LayerSpec(weight, membrane)
+        weight = {} if weight_bits is None else _plain(_hidden_weight(weight_bits))
+        membrane = {} if membrane_bits is None else {"bits": membrane_bits}
+        return Override(pattern, tuple(weight.items()), tuple(membrane.items()))
+    where = f'override."{pattern}"'
     table = _table(where, change)
     _check_keys(where, table, ("weight", "membrane"))
-    return LayerSpec(
-        _changed(f"{where}.weight", base.weight, table.get("weight", {})),
-        _changed(f"{where}.membrane", base.membrane, table.get("membrane", {})),
-    )
+    changes = [_table(f"{where}.{part}", table.get(part, {})) for part in ("weight", "membrane")]
+    return Override(pattern, *(tuple(change.items()) for change in changes))
 
 
 def _quoted(text: str) -> str:

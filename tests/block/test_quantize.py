@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from torch import nn
 
-from bitspike import LayerSpec, MembraneSpec, QuantSpec, WeightSpec, quantize_
+from bitspike import MembraneSpec, QuantSpec, quantize_
 from bitspike.block import SpikingLinear
 from bitspike.spec import Override
 from networks import ImageNet
@@ -33,9 +33,9 @@ def test_report_and_ends():
 
 def test_overrides_by_pattern_and_back_to_float():
     net = ImageNet(None)
-    own = LayerSpec(WeightSpec(bits=3), MembraneSpec(bits=5))
-    quantize_(net, replace(QuantSpec.parse("1w2u"), overrides=(Override("sec*", own),)))
-    assert (net.second.weight_spec, net.second.membrane_spec) == (own.weight, own.membrane)
+    own = Override("sec*", weight=(("bits", 3), ("normalize", "none")), membrane=(("bits", 5),))
+    quantize_(net, replace(QuantSpec.parse("1w2u"), overrides=(own,)))
+    assert (net.second.weight_spec.bits, net.second.membrane_spec) == (3, MembraneSpec(bits=5))
     assert net.first.weight_spec.bits == 8
     quantize_(net, "32w32u")
     assert not net.second.has_integer_form
@@ -50,7 +50,7 @@ def test_foreign_parameters_are_reported():
 def test_refusals():
     with pytest.raises(ValueError, match="holds no spiking block"):
         quantize_(nn.Linear(2, 2), "1w2u")
-    missing = replace(QuantSpec.parse("1w2u"), overrides=(Override("third", LayerSpec()),))
+    missing = replace(QuantSpec.parse("1w2u"), overrides=(Override("third"),))
     with pytest.raises(ValueError, match="'third' matches no layer; layers are first, second, readout"):
         quantize_(ImageNet(None), missing)
     with pytest.raises(ValueError, match="the quantization is 'tiny'"):

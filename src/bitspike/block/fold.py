@@ -1,7 +1,8 @@
 """From a trained channel to its integers: gain, offset and exponent become threshold, rounding and shifts.
 
 For channel c: a its gain (the real value of one unit of the weighted sum), d its offset, v the threshold,
-L the exponent of the membrane's step a * 2^L. With g = max(e, max L, max(L - s)) and f = g - L,
+L the exponent of the membrane's step a * 2^L (`quant.membrane.membrane_exponent`).
+With g = max(e, max L, max(L - s)) and f = g - L,
 
     theta[c, j] = ceil((v - d - j) / a * 2^f)        r[c, j] = floor((d + j) / a * 2^f + o)
 

@@ -14,7 +14,7 @@ Examples:
   bitspike measure resnet19 --spec 1w2u                memory and operations, no data needed
   bitspike doctor                                      what is installed, what is missing
 
-Every command takes --json: exactly one object on standard output.
+Every command but completion takes --json: exactly one object on standard output.
 Exit codes: 0 done, 1 a check failed or the machine said no, 2 the command line or an input is wrong,
 130 stopped by Ctrl-C. BITSPIKE_DEBUG=1 shows tracebacks, BITSPIKE_DATA is the folder of data sets."""
 

@@ -155,7 +155,7 @@ def _show(output: Output, found: dict[str, Any]) -> None:
         (
             "test accuracy",
             percent(wide["accuracy"]),
-            f"{percent(narrow['accuracy'])} as integers",
+            percent(narrow["accuracy"]),
             f"{points:+.2f} points",
         ),
         bytes_row("memory, all layers resident", "total"),
@@ -174,7 +174,7 @@ def _show(output: Output, found: dict[str, Any]) -> None:
     columns = (
         f"digits, {narrow['test_samples']} test samples",
         "float",
-        f"{weights}-bit weights, {membrane}-bit membrane",
+        f"{weights}-bit weights,\n{membrane}-bit membrane,\nas integers",
         "",
     )
     output.show(table("", columns, rows))

@@ -93,9 +93,9 @@ def _evaluate(
 ) -> tuple[Form, str, Evaluation]:
     """The form, the device and what was found."""
     from bitspike.block import real_form
-    from bitspike.cli.integers import evaluate_integers
     from bitspike.cli.opening import has_integer_form, lowered
     from bitspike.train import evaluate as evaluate_module
+    from bitspike.train import evaluate_integers
     from bitspike.train.evaluate import check_fit
 
     check_fit(net, samples)

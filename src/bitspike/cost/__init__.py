@@ -1,6 +1,6 @@
 """What a network costs: memory, operations, energy, and how busy its layers are.
 
-Plain data and numpy only. A network becomes a list of `LayerCost` rows (`bitspike.lower` fills them by
+Plain data and numpy only. A network becomes a list of `LayerCost` rows (`bitspike.measure` fills them by
 tracing); everything here is arithmetic on such rows. Bytes, joules and counts are of one image unless a
 batch is named; MB in the papers is 10^6 bytes.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import sqrt
@@ -82,6 +82,14 @@ class Dataset:
         hasher.update(np.ascontiguousarray(self.inputs).data)
         hasher.update(np.ascontiguousarray(self.labels.astype("<i8", copy=False)).data)
         return str(hasher.hexdigest())
+
+    def batches(self, size: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+        """Yield (inputs, labels) as networks take them: images [B, C, H, W], events time first, [T, B, C, H, W]."""
+        if size < 1:
+            raise ValueError(f"a batch of {size} samples; it must be 1 or more")
+        for first in range(0, len(self), size):
+            inputs = self.inputs[first : first + size]
+            yield np.moveaxis(inputs, 1, 0) if self.kind == "events" else inputs, self.labels[first : first + size]
 
     def subset(self, indices: Sequence[int] | NDArray[Any] | slice) -> Dataset:
         """Return the samples at `indices` (integers, a boolean mask or a slice); the rest stays as it is."""

@@ -53,12 +53,16 @@ def center(samples: Tensor, node: Input) -> Tensor:
 
 
 def weighted_sum(value: Tensor, operator: WeightedSum) -> Tensor:
-    """A = sum(W * x), exactly: in float32 while no partial sum can reach 2^24, else in float64."""
+    """A = sum(W * x), exactly: in float32 while no partial sum can reach 2^24, else in float64.
+
+    Float32 only on a CPU, whose convolutions are direct or matrix products; a GPU may choose transforms or narrower
+    operands.
+    """
     weight = torch.from_numpy(operator.weight).to(value.device)
     once = value[:1] if is_static(value) else value
     reach = int(once.abs().max()) if once.numel() else 0
     largest = reach * int(weight.to(torch.int64).abs().flatten(1).sum(1).max())
-    real = torch.float32 if largest < EXACT_FLOAT32 else torch.float64
+    real = torch.float32 if largest < EXACT_FLOAT32 and value.device.type == "cpu" else torch.float64
 
     def apply(samples: Tensor) -> Tensor:
         if isinstance(operator, Convolution):

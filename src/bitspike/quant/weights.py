@@ -62,17 +62,18 @@ def normalize_weight(weight: Tensor, how: str) -> Tensor:
     if how == "none":
         return weight
     axes = tuple(range(0 if how == "layer" else 1, weight.dim()))
-    centred = weight - weight.mean(axes, keepdim=True)
+    # In float64, or the order in which a machine sums would decide the sign of weights near the mean.
+    centred = weight.double() - weight.double().mean(axes, keepdim=True)
     count = centred.numel() // (1 if how == "layer" else weight.shape[0])
     variance = centred.square().sum(axes, keepdim=True) / max(count - 1, 1)
-    return centred / (variance.sqrt() + SCALE_FLOOR)
+    return (centred / (variance.sqrt() + SCALE_FLOOR)).to(weight.dtype)
 
 
 def _magnitude(weight: Tensor, per: str, reduce: str) -> Tensor:
-    flat = weight.detach().abs().flatten(1)
+    flat = weight.detach().double().abs().flatten(1)
     flat = flat.reshape(1, -1) if per == "layer" else flat
     found = flat.mean(1) if reduce == "mean" else flat.amax(1)
-    return found.clamp_min(SCALE_FLOOR).expand(weight.shape[0])
+    return found.clamp_min(SCALE_FLOOR).to(weight.dtype).expand(weight.shape[0])
 
 
 def _spread(scale: Tensor, like: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from bitspike.train.augment import AugmentConfig
 from bitspike.train.config import Recipe
 from bitspike.train.ema import MovingAverage
 from bitspike.train.evaluate import Evaluation, evaluate
+from bitspike.train.evaluate_integers import evaluate_integers
 from bitspike.train.firing import FiringRates
 from bitspike.train.from_recipe import build_net, load_data, train_recipe
 from bitspike.train.interrupt import TrainingStopped
@@ -24,6 +25,7 @@ __all__ = [
     "build_net",
     "choose_device",
     "evaluate",
+    "evaluate_integers",
     "find_recipe",
     "list_recipes",
     "load_data",

@@ -51,7 +51,6 @@ class TrainConfig:
     ema              decay of the moving average that is evaluated and kept; 0 keeps the plain weights
     loss             "per-step": mean of the T cross entropies; "time-mean": cross entropy of the mean logits
     validate_every   epochs between validations as integers; 0 validates once, at the end
-    teacher          knowledge distillation: there is none yet
     """
 
     epochs: int = field(default=10, metadata=limits(low=1, high=100_000))
@@ -71,7 +70,6 @@ class TrainConfig:
     label_smoothing: float = field(default=0.0, metadata=limits(low=0, high=0.9))
     seed: int = field(default=0, metadata=limits(low=0, high=2**32 - 1))
     validate_every: int = field(default=1, metadata=limits(low=0))
-    teacher: str = field(default="none", metadata=limits(choices=("none",)))
 
     def __post_init__(self) -> None:
         check_limits(self)

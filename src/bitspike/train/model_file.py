@@ -21,7 +21,8 @@ VERSION = 1
 class ModelHeader:
     """What a model file says about itself.
 
-    model, options   the registered name and every argument of `create_model` but the quantization
+    model, options   the registered name and every argument of `create_model` but the quantization; both empty
+                     for a network that is not in the registry
     quant            the quantization, as `QuantSpec.to_dict` writes it
     recipe           the recipe it was trained with, if any
     provenance       seed, versions, data fingerprints, commit, seconds
@@ -80,6 +81,11 @@ def build_network(header: ModelHeader) -> nn.Module:
     """The network that a header describes, with fresh weights."""
     from bitspike.model import create_model
 
+    if not header.model:
+        raise ValueError(
+            "the model file holds a network that is not in the registry, so it cannot be built from the file; "
+            "build it and give it: load_model(path, net)"
+        )
     return create_model(header.model, spec=QuantSpec.from_dict(header.quant), **header.options)
 
 

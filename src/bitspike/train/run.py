@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bitspike.block import Readout, SpikingBlock, blocks_of
+from bitspike.block import ImageInput, Readout, SpikingBlock, blocks_of
 from bitspike.data import Dataset, split_validation
 from bitspike.train.atomic import temporary_name
 from bitspike.train.batches import Batches
@@ -71,7 +71,7 @@ def train(
     check_fit(net, data)
     if test is not None:
         check_fit(net, test)
-    check_quantization(net, recipe)
+    check_recipe(net, recipe)
     net.to(place)
     identity = {
         "recipe": recipe.training_dict(),
@@ -129,8 +129,14 @@ def choose_device(device: str | torch.device) -> torch.device:
         raise ValueError(f'device is "{device}"; give auto, cpu, cuda or cuda:0') from None
 
 
-def check_quantization(net: nn.Module, recipe: Recipe) -> None:
-    """Refuse a network whose layers are quantized otherwise than its recipe, and so its file, would say."""
+def check_recipe(net: nn.Module, recipe: Recipe) -> None:
+    """Refuse a network that is quantized, or runs, otherwise than its recipe, and so its file, would say."""
+    entry = next((module for module in net.modules() if isinstance(module, ImageInput)), None)
+    if entry is not None and entry.time_steps != recipe.data.time_steps:
+        raise ValueError(
+            f"the network shows an image for {entry.time_steps} time steps, the recipe says "
+            f"data.time_steps = {recipe.data.time_steps}; make them equal"
+        )
     weighted = [(name, block) for name, block in blocks_of(net) if isinstance(block, SpikingBlock | Readout)]
     for position, (name, block) in enumerate(weighted):
         layer = recipe.quant.for_layer(name, end=position == 0 or isinstance(block, Readout))
@@ -159,9 +165,9 @@ def _finished_earlier(net: nn.Module, file: Path, identity: dict[str, Any]) -> T
 
 
 def _model(net: nn.Module, recipe: Recipe) -> dict[str, Any]:
-    """How to build the network again; registered ones remember it themselves."""
-    name = getattr(net, "model_name", recipe.model.name)
-    options = getattr(net, "model_options", recipe.model.options)
+    """How to build the network again; registered ones remember it, for others the name stays empty."""
+    name = getattr(net, "model_name", "")
+    options = getattr(net, "model_options", {})
     return {"model": name, "options": {key: value for key, value in options.items() if key != "spec"}}
 
 

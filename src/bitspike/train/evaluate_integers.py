@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from bitspike.data import Dataset
-    from bitspike.runtime import IntegerNet
-    from bitspike.train import Evaluation
+from bitspike.data import Dataset
+from bitspike.integer import run
+from bitspike.runtime import IntegerNet
+from bitspike.train.evaluate import Evaluation
 
 Order = Literal["layers", "steps"]
 
@@ -26,9 +27,11 @@ def evaluate_integers(
     order: Order = "layers",
     advance: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
-    """Accuracy, confusion and firing rates of an integer network; both orders give the same numbers."""
-    from bitspike.train import Evaluation
+    """Accuracy, confusion and firing rates of an integer network; both orders give the same numbers.
 
+    order: "layers", all time steps of a layer at once, or "steps", one step of all layers as a stream would come.
+    advance: called with the number of samples done, after every batch.
+    """
     confusion = np.zeros((data.classes, data.classes), dtype=np.int64)
     spikes: Counter[str] = Counter()
     neurons: Counter[str] = Counter()
@@ -53,10 +56,6 @@ def _run(
     net: IntegerNet, part: Dataset, order: Order, spikes: Counter[str], neurons: Counter[str]
 ) -> NDArray[np.int64]:
     """Logits [B, K]; the spikes of every layer are counted on the way."""
-    import torch
-
-    from bitspike.integer import run
-
     samples = np.moveaxis(part.inputs, 1, 0) if part.kind == "events" else part.inputs
     frames = run.frames(net.graph, torch.from_numpy(np.ascontiguousarray(samples)))
     state = run.State()
