@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bitspike.allocation import keep_freed_memory
 from bitspike.block import EventInput, ImageInput
 from bitspike.data import Dataset
 from bitspike.train.firing import FiringRates
@@ -111,7 +112,7 @@ def check_logits(logits: Tensor, labels: Tensor, classes: int, name: str) -> Non
 
 @torch.no_grad()
 def evaluate(
-    net: nn.Module, dataset: Dataset, *, batch: int = 256, device: torch.device | str | None = None
+    net: nn.Module, dataset: Dataset, *, batch: int = 64, device: torch.device | str | None = None
 ) -> Evaluation:
     """Classify every sample with the network in its `eval()` form and count.
 
@@ -121,6 +122,7 @@ def evaluate(
     if batch < 1:
         raise ValueError(f"batch is {batch}; it must be 1 or more")
     check_fit(net, dataset)
+    keep_freed_memory()
     where = torch.device(device) if device is not None else _device_of(net)
     confusion = torch.zeros(dataset.classes, dataset.classes, dtype=torch.int64)
     start = time.perf_counter()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bitspike.allocation import keep_freed_memory
 from bitspike.data import Dataset
 from bitspike.integer import run
 from bitspike.runtime import IntegerNet
@@ -32,6 +33,7 @@ def evaluate_integers(
     order: "layers", all time steps of a layer at once, or "steps", one step of all layers as a stream would come.
     advance: called with the number of samples done, after every batch.
     """
+    keep_freed_memory()
     confusion = np.zeros((data.classes, data.classes), dtype=np.int64)
     spikes: Counter[str] = Counter()
     neurons: Counter[str] = Counter()

@@ -83,7 +83,9 @@ class TrainingProgress:
         """A run of so many steps starts, or goes on after `done` of them."""
         self._epochs, self._batch, self._done_at_start = epochs, batch, done
         self._started = time.perf_counter()
-        if done:
+        if done >= epochs * steps_per_epoch:
+            log.info("%s was trained to its end before it was stopped; it is evaluated now", name)
+        elif done:
             log.info("%s resumes at epoch %d of %d", name, done // steps_per_epoch + 1, epochs)
         if self.bar is not None:
             self._task = self.bar.add_task(name, total=epochs * steps_per_epoch, completed=done, numbers="")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bitspike.allocation import keep_freed_memory
 from bitspike.block import ImageInput, Readout, SpikingBlock, blocks_of
 from bitspike.data import Dataset, split_validation
 from bitspike.train.atomic import temporary_name
@@ -18,7 +19,6 @@ from bitspike.train.config import Recipe
 from bitspike.train.ema import MovingAverage
 from bitspike.train.evaluate import Evaluation, check_fit, evaluate
 from bitspike.train.loop import EpochCallback, TrainingLoop
-from bitspike.train.memory import keep_freed_memory
 from bitspike.train.model_file import ModelHeader, load_model, read_header, save_model
 from bitspike.train.optimizer import build_optimizer
 from bitspike.train.progress import TrainingProgress

@@ -1,7 +1,8 @@
 """Keep the memory of freed tensors inside the process, where glibc would hand it back after every step.
 
-Each training step frees and asks anew for the same large tensors. By default glibc maps each of them afresh, and the
-kernel clears every page again: a quarter of a small network's training time on a CPU (docs/FINDINGS.md).
+Each step of training or evaluation frees and asks anew for the same large tensors. By default glibc maps each of them
+afresh, and the kernel clears every page again: a third of a small network's training time on a CPU, and most of an
+evaluation's with large batches (docs/FINDINGS.md).
 """
 
 from __future__ import annotations
