@@ -33,13 +33,13 @@ test: $(VENV)/.dev  ## run all tests
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 lint: $(VENV)/.dev  ## ruff and mypy
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
 
 format: $(VENV)/.dev  ## put the code into its format
-	$(BIN)/ruff check --fix --quiet . || true
-	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix --quiet src tests || true
+	$(BIN)/ruff format src tests
 
 clean:  ## remove the environment and what was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

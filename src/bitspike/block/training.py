@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bitspike.block.fold import Channels
+from bitspike.block.norm import ChannelNorm
 from bitspike.block.spiking import LayerWeights, PlainSkip, SpikingBlock, per_row, weighted
 from bitspike.integer import ops
 from bitspike.neuron import lif
@@ -60,17 +61,26 @@ def _normalized(block: SpikingBlock, total: Tensor, *, batch: bool) -> Tensor:
     def apply(part: Tensor) -> Tensor:
         # A one-channel input gives its convolution's result in the slow layout.
         part = part.contiguous(memory_format=layout) if layout is torch.channels_last else part
-        result: Tensor = norm(part, batch=batch)
-        return result
+        return _apply(norm, part, batch=batch)
 
     return ops.per_sample(apply, total)
 
 
+def _apply(norm: ChannelNorm, part: Tensor, *, batch: bool) -> Tensor:
+    result: Tensor = norm(part, batch=batch)
+    return result
+
+
 def _side_current(block: SpikingBlock, weights: LayerWeights, total: Tensor, side: Tensor, *, batch: bool) -> Tensor:
-    """The skip through its own batch norm, its gain held at 2^s times the main one (straight-through)."""
+    """The skip through its own batch norm, its gain held at 2^s times the main one (straight-through).
+
+    Where no integers will come of the layer, nothing is held: a float network is the published one.
+    """
     norm, side_norm = block.norm, block.skip_norm
     if norm is None or side_norm is None or weights.skip is None:
         raise ValueError(f"{block.label} has no skip with a norm of its own")
+    if not block.has_integer_form:
+        return ops.per_sample(lambda part: _apply(side_norm, part, batch=batch), side)
     with torch.no_grad():
         channels: Channels = block.channels(weights)
     ratio = torch.ones_like(channels.gain) if channels.ratio is None else torch.exp2(channels.ratio)
