@@ -323,3 +323,19 @@ def test_ranges_stay_with_their_pixels_through_flatten():
     assert found["dense"].high.tolist() == [1, 1, 1, 1]
     pixels = torch.randint(0, 256, (5, 2, 1, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     agree(net, pixels)
+
+
+class DependsOnValues(ImageNet):
+    """Goes another way through its blocks for a dark image."""
+
+    def forward(self, images):
+        spikes = self.first(self.input(images))
+        if images.float().mean() > 50:
+            spikes = self.second(spikes, spikes)
+        return self.readout(self.flatten(self.pool(spikes)))
+
+
+def test_a_way_that_depends_on_values_is_refused():
+    net = DependsOnValues("1w2u")
+    with pytest.raises(ValueError, match="forward takes another way for another sample"):
+        lower(net)

@@ -1,7 +1,7 @@
 """`lower`: from a network of blocks to an `IntegerNet`, by watching the blocks run once.
 
-The network is run in eval mode on one sample of zeros. Every block that runs is noted with the values it read, so
-any Python in `forward` is fine as long as values go from block to block unchanged.
+The network is run in eval mode on one sample. Every block that runs is noted with the values it read, so any Python in
+`forward` is fine as long as values go from block to block unchanged and do not decide which blocks run.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from bitspike.block.base import Block, blocks_of, in_mode, watching
 from bitspike.block.fold import dead_zone
+from bitspike.block.layers import SpikingBlock
 from bitspike.block.plain import EventInput, Flatten, GlobalSumPool, ImageInput, MaxPool, SumPool
 from bitspike.block.quantize import foreign_modules
 from bitspike.block.readout import Readout
-from bitspike.block.spiking import SpikingBlock
 from bitspike.block.to_integers import Range, to_node
 from bitspike.integer import graph
 from bitspike.runtime.net import IntegerNet
@@ -41,7 +41,11 @@ class Step:
 
 
 def trace(net: nn.Module) -> list[Step]:
-    """The blocks of a network in the order in which they run, and how their values connect."""
+    """The blocks of a network in the order in which they run on a sample of zeros, and how their values connect."""
+    return _trace(net, busy=False)
+
+
+def _trace(net: nn.Module, *, busy: bool) -> list[Step]:
     names = {id(block): name for name, block in blocks_of(net)}
     entrance = [block for _, block in blocks_of(net) if isinstance(block, ImageInput | EventInput)]
     if len(entrance) != 1:
@@ -50,7 +54,7 @@ def trace(net: nn.Module) -> list[Step]:
         )
     steps: list[Step] = []
     made: dict[int, tuple[str, Tensor, int]] = {}  # keeps results alive, so that ids stay unique
-    sample = _blank(entrance[0], net)
+    sample = _sample(entrance[0], net, busy=busy)
 
     def note(block: Block, operands: tuple[Tensor, ...], result: Tensor) -> None:
         name = names.get(id(block), type(block).__name__)
@@ -81,12 +85,26 @@ def trace(net: nn.Module) -> list[Step]:
     return steps
 
 
-def _blank(entrance: ImageInput | EventInput, net: nn.Module) -> Tensor:
+def _sample(entrance: ImageInput | EventInput, net: nn.Module, *, busy: bool) -> Tensor:
+    """One sample: zeros, or as busy as its input allows."""
     device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
-    shape = (1, *entrance.shape)
+    shape, high = (1, *entrance.shape), 255
     if isinstance(entrance, EventInput):
-        shape = (entrance.time_steps or 1, *shape)
-    return torch.zeros(shape, dtype=torch.uint8, device=device)
+        shape, high = (entrance.time_steps or 1, *shape), entrance.bound
+    if not busy:
+        return torch.zeros(shape, dtype=torch.uint8, device=device)
+    drawn = torch.randint(0, high + 1, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return drawn.to(device)
+
+
+def _refuse_branches(net: nn.Module, steps: list[Step]) -> None:
+    """A way through forward that depends on the values cannot be told by watching one run; this finds most of them."""
+    ways = [[(step.name, step.sources) for step in run] for run in (steps, _trace(net, busy=True))]
+    if ways[0] != ways[1]:
+        raise ValueError(
+            "forward takes another way for another sample; the blocks that run, and what they read, must not depend "
+            "on values"
+        )
 
 
 def _refuse_foreign(net: nn.Module, name: str) -> None:
@@ -114,6 +132,7 @@ def lower(net: nn.Module) -> IntegerNet:
         if not block.has_integer_form:
             raise ValueError(f"{name} {_why_not(block)}")
     steps = trace(net)
+    _refuse_branches(net, steps)
     _refuse_open_time(steps)
     ranges = input_ranges(steps)
     nodes = tuple(_node(step, ranges) for step in steps)

@@ -19,7 +19,7 @@ def frozen(spec):
     net = ImageNet(spec).eval()
 
     def spikes(block):
-        block.compute = lambda *operands: float_spikes(block, *block._operands(operands), batch=False)
+        block.compute = lambda *operands: float_spikes(block, *block.operands(operands), batch=False)
 
     for block in (net.first, net.second):
         spikes(block)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from bitspike import real_form
 from bitspike.block import Readout
 from bitspike.spec import WeightSpec
 
@@ -34,8 +35,11 @@ def test_logits_are_multiples_of_the_unit_whose_mean_is_the_answer():
     assert (logits[:, 0] / unit).round().tolist() == [[383, -1], [383, -193], [2, -388]]
     assert (logits.mean(0) / unit).round().tolist() == [[256, -194]]
     block.in_real_form = True
-    real = value.double() @ torch.tensor([[127, 0], [1, -64]]).double().T * 0.01 + torch.tensor([0.005, -0.015])
+    # The bias of 0.005 comes to 1.5 weight steps over three time steps, which round up to 2.
+    rounded = torch.tensor([0.02, -0.04]).double() / 3
+    real = value.double() @ torch.tensor([[127, 0], [1, -64]]).double().T * 0.01 + rounded
     assert torch.allclose(block(value), real, atol=1e-6)
+    assert torch.equal(block(value), logits)
 
 
 def test_ties_go_to_the_lowest_index():
@@ -73,3 +77,21 @@ def test_float_readout_is_plain():
     got = block(torch.tensor([[[1.0, 2.0]]]))
     assert got.dtype == torch.float32
     assert got.item() == -1.25
+
+
+def test_the_real_form_gives_the_integer_forms_logits_exactly():
+    readout = Readout(7, 3)
+    readout.weight_spec = WeightSpec(bits=8)
+    readout.bias.data = torch.tensor([0.3, -1.7, 0.001])
+    value = torch.randint(0, 5, (3, 4, 7), generator=torch.Generator().manual_seed(2)).float()
+    with real_form(readout):
+        real = readout(value)
+    assert torch.equal(real, readout.eval()(value))
+    real.sum().backward()
+    assert torch.allclose(readout.bias.grad, torch.full((3,), 12.0))
+
+
+@pytest.mark.parametrize("arguments", [(0, 3), (3, 0), (3, 2.5), (True, 2)])
+def test_sizes_must_be_whole_and_positive(arguments):
+    with pytest.raises(ValueError, match=r"Readout: (in_features|classes) is .*; it must be a whole number, 1 or more"):
+        Readout(*arguments)

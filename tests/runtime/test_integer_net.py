@@ -95,3 +95,25 @@ def test_graph_needs_its_ends():
         _ = Graph(nodes[1:]).input
     with pytest.raises(ValueError, match="ends with its readout, here it ends with flatten"):
         _ = Graph(nodes[:-1]).readout
+
+
+def test_a_stream_ends_after_its_time_steps_and_belongs_to_one_network():
+    net, other = lower(ImageNet("1w2u").eval()), lower(ImageNet("1w2u").eval())
+    samples = np.zeros((1, *net.graph.input.shape), dtype=np.uint8)
+    state = net.state()
+    for _ in range(net.graph.input.time_steps):
+        net.step(samples, state)
+    with pytest.raises(ValueError, match="answers after 3 steps, which are done"):
+        net.step(samples, state)
+    for wrong in (other.state(), None):
+        with pytest.raises(ValueError, match="not one of this network"):
+            net.step(samples, wrong)
+
+
+def test_it_prints_in_a_line():
+    assert repr(lower(ImageNet("1w2u"))) == "IntegerNet(image [2, 6, 6], 3 steps, 2 spiking layers, 3 classes)"
+
+
+def test_only_modules_are_lowered():
+    with pytest.raises(TypeError, match="a network is a torch module built from blocks, not str"):
+        lower("model.safetensors")

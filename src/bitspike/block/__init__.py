@@ -5,12 +5,12 @@ integers after `eval()`, and lowers to an `IntegerNet` with `bitspike.lower`.
 """
 
 from bitspike.block.base import Block, Form, blocks_of, real_form
-from bitspike.block.layers import SpikingConv2d, SpikingLinear
+from bitspike.block.layers import SpikingBlock, SpikingConv2d, SpikingLinear
 from bitspike.block.plain import EventInput, Flatten, GlobalSumPool, ImageInput, MaxPool, SumPool
 from bitspike.block.quantize import QuantizeReport, quantize_, set_progress_
 from bitspike.block.readout import Readout
 from bitspike.block.recalibrate import recalibrate_
-from bitspike.block.spiking import ConvSkip, PlainSkip, SpikingBlock
+from bitspike.block.spiking import ConvSkip, PlainSkip
 
 __all__ = [
     "Block",

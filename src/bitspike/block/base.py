@@ -107,6 +107,8 @@ def real_form(net: nn.Module) -> Iterator[nn.Module]:
 
 def blocks_of(net: nn.Module) -> list[tuple[str, Block]]:
     """All blocks with their names, in order of definition; their labels are set on the way."""
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"a network is a torch module built from blocks, not {type(net).__name__}")
     found = [(name, module) for name, module in net.named_modules() if isinstance(module, Block)]
     for name, block in found:
         block.label = name or type(block).__name__
@@ -122,6 +124,13 @@ def integers(value: Tensor, owner: str) -> Tensor:
             f"{owner}: its input is not whole numbers; between the blocks of a network only blocks may change values"
         )
     return whole.expand(value.shape)
+
+
+def count(owner: str, **sizes: int) -> None:
+    """Refuse numbers of channels, features and the like that are not whole and positive."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{owner}: {name} is {size!r}; it must be a whole number, 1 or more")
 
 
 def pair(value: int | tuple[int, int]) -> tuple[int, int]:

@@ -1,12 +1,35 @@
-"""The two spiking layers that networks are built from."""
+"""The spiking layers that networks are built from."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from bitspike.block.base import pair
-from bitspike.block.spiking import ConvSkip, Skip, SpikingBlock, Window
+from bitspike.block.base import Form, count, integers, pair
+from bitspike.block.real import real_spikes
+from bitspike.block.spiking import ConvSkip, Skip, SpikingLayer, Window
+from bitspike.block.to_integers import to_node
+from bitspike.block.training import float_spikes
+from bitspike.integer import ops
+
+
+class SpikingBlock(SpikingLayer):
+    """Common base of `SpikingConv2d` and `SpikingLinear`: a spiking layer that runs in the form that is asked for."""
+
+    def compute(self, *operands: Tensor) -> Tensor:
+        """Spikes [T, B, C, ...] of the input [T, B, ...] and, with a skip, of its operand."""
+        value, skip = self.operands(operands)
+        form = self.form
+        if form is Form.REAL:
+            with torch.autocast(value.device.type, enabled=False):
+                return real_spikes(self, value, skip)
+        if form is not Form.INTEGER:
+            return float_spikes(self, value, skip, batch=form is Form.TRAINING)
+        whole = integers(value, self.label)
+        whole_skip = None if skip is None else integers(skip, self.label)
+        node = to_node(self, self.label, whole, whole_skip)
+        spikes, _ = ops.spiking(whole, whole_skip, node)
+        return spikes.to(value.dtype)
 
 
 class SpikingConv2d(SpikingBlock):
@@ -29,16 +52,20 @@ class SpikingConv2d(SpikingBlock):
         skip: Skip | None = None,
         input_scale: float = 1.0,
     ) -> None:
-        kernel = pair(kernel_size)
+        kernel, steps = pair(kernel_size), pair(stride)
+        count("SpikingConv2d", in_channels=in_channels, out_channels=out_channels)
+        count("SpikingConv2d.kernel_size", height=kernel[0], width=kernel[1])
+        count("SpikingConv2d.stride", vertical=steps[0], horizontal=steps[1])
         around = (kernel[0] // 2, kernel[1] // 2) if padding is None else pair(padding)
         skip_weight, skip_window = None, None
         if isinstance(skip, ConvSkip):
             side = pair(skip.kernel_size)
+            count("ConvSkip", in_channels=skip.in_channels, kernel_size=min(side), stride=min(pair(skip.stride)))
             skip_weight = _initial(out_channels, skip.in_channels, *side)
             skip_window = Window(pair(skip.stride), (side[0] // 2, side[1] // 2))
         super().__init__(
             _initial(out_channels, in_channels, *kernel),
-            window=Window(pair(stride), around),
+            window=Window(steps, around),
             bias=bias,
             norm=norm,
             skip=skip,
@@ -57,6 +84,7 @@ class SpikingLinear(SpikingBlock):
     """Linear map, batch norm, spiking neurons: [T, B, features] to spikes [T, B, out_features]."""
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = False, norm: bool = True) -> None:
+        count("SpikingLinear", in_features=in_features, out_features=out_features)
         super().__init__(_initial(out_features, in_features), window=None, bias=bias, norm=norm)
 
     def extra_repr(self) -> str:

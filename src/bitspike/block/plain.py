@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bitspike.block.base import Block, pair
+from bitspike.block.base import Block, count, pair
 from bitspike.integer import ops
 
 
@@ -91,6 +91,7 @@ class _WindowPool(Block):
         super().__init__()
         self.kernel = pair(kernel)
         self.stride = self.kernel if stride is None else pair(stride)
+        count(type(self).__name__, kernel=min(self.kernel), stride=min(self.stride))
 
     def extra_repr(self) -> str:
         """Kernel and stride."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from bitspike.block.base import blocks_of
+from bitspike.block.layers import SpikingBlock
 from bitspike.block.readout import Readout
-from bitspike.block.spiking import SpikingBlock
 from bitspike.spec import LayerSpec, QuantSpec
 
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bitspike.block.base import Block, Form, integers
+from bitspike.block.base import Block, Form, count, integers
 from bitspike.integer import graph, ops
-from bitspike.quant import QuantizedWeight, quantize_weight, round_half_up
+from bitspike.quant import QuantizedWeight, quantize_weight, round_half_up, straight_through
 from bitspike.spec import WeightSpec
 
 INT32 = 2**31 - 1
@@ -28,6 +28,7 @@ class Readout(Block):
 
     def __init__(self, in_features: int, classes: int, bias: bool = True, *, input_scale: float = 1.0) -> None:
         super().__init__()
+        count("Readout", in_features=in_features, classes=classes)
         if not 0 < input_scale < float("inf"):
             raise ValueError(f"Readout: input_scale is {input_scale}; it must be positive")
         self.input_scale = input_scale
@@ -62,10 +63,19 @@ class Readout(Block):
             return (sums * node.time_steps + whole_bias).double() * node.unit
         codes, scale = self.quantized()
         with torch.autocast(value.device.type, enabled=False):
-            real = torch.float64 if form is Form.REAL else torch.float32
-            bias = None if self.bias is None else self.bias.to(real)
-            logits = F.linear(value.to(real), (codes * scale.unsqueeze(1)).to(real), bias)
-        return logits
+            if form is Form.REAL:
+                return self._real(value.double(), codes.double(), scale.double())
+            bias = None if self.bias is None else self.bias.float()
+            return F.linear(value.float(), codes.float() * scale.float().unsqueeze(1), bias)
+
+    def _real(self, value: Tensor, codes: Tensor, scale: Tensor) -> Tensor:
+        """The integer form's logits, differentiable: sums and rounded bias as multiples of one unit."""
+        steps = value.shape[0]
+        total = F.linear(value, codes) * steps
+        if self.bias is not None:
+            exact = steps * self.bias.double() / scale
+            total = total + straight_through(round_half_up(exact.detach()), exact)
+        return total * _unit(scale, steps)
 
     def to_node(self, name: str, source: str, time_steps: int, high: Tensor | None = None) -> graph.Readout:
         """The layer as plain data for T steps; high: the inputs' largest values, to prove the int32 bound."""
@@ -86,7 +96,14 @@ class Readout(Block):
                 raise ValueError(
                     f"{name}: its sums over {time_steps} steps can reach {int(largest.max())}, beyond 32 bits"
                 )
-        # 24 significant bits: products with 29-bit integers are then exact in float64, and so are ties.
-        unit = float(np.float32(scale / time_steps))
+        unit = _unit(scales, time_steps)
         bits = torch.int16 if float(codes.abs().max()) > 127 else torch.int8
         return graph.Readout(name, source, codes.to(bits).numpy(), whole.to(torch.int32).numpy(), unit, time_steps)
+
+
+def _unit(scale: Tensor, time_steps: int) -> float:
+    """The real value of one integer logit's step.
+
+    24 significant bits: products with 29-bit integers are then exact in float64, and so are ties.
+    """
+    return float(np.float32(float(scale[0].double()) / time_steps))

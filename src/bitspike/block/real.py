@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from bitspike.block.fold import Channels, offset_quotient, rounding_shift, threshold_quotient
-from bitspike.block.spiking import PlainSkip, SpikingBlock, weighted
+from bitspike.block.spiking import PlainSkip, SpikingLayer, weighted
 from bitspike.integer import ops
 from bitspike.integer.threefry import random_offsets
 from bitspike.neuron import spike
 from bitspike.quant import straight_through
 
 
-def real_spikes(block: SpikingBlock, value: Tensor, skip: Tensor | None) -> Tensor:
+def real_spikes(block: SpikingLayer, value: Tensor, skip: Tensor | None) -> Tensor:
     """Spikes [T, B, C, ...] of the layer with running statistics and all quantizers on."""
     weights = block.quantized()
     channels = block.channels(weights)
@@ -39,7 +39,7 @@ def _double(value: Tensor) -> Tensor:
     return once.double().expand(value.shape)
 
 
-def _steps(block: SpikingBlock, sums: Tensor, count: Tensor | None, channels: Channels) -> Tensor:
+def _steps(block: SpikingLayer, sums: Tensor, count: Tensor | None, channels: Channels) -> Tensor:
     spec = block.membrane_spec
     gain, offset = block.spread(channels.gain), block.spread(channels.offset)
     step = block.spread(torch.exp2(channels.exponent.double()))
@@ -63,7 +63,7 @@ def _steps(block: SpikingBlock, sums: Tensor, count: Tensor | None, channels: Ch
 
 @torch.no_grad()
 def _code(
-    block: SpikingBlock, total: Tensor, fired: Tensor, extra: Tensor | float, channels: Channels, t: int
+    block: SpikingLayer, total: Tensor, fired: Tensor, extra: Tensor | float, channels: Channels, t: int
 ) -> Tensor:
     """The stored membrane as a whole number of steps."""
     spec = block.membrane_spec

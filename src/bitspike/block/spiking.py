@@ -1,7 +1,8 @@
 """The spiking layer: weighted sum, batch norm, optional skip, membrane, spikes.
 
-This module holds what a layer is and what its channels come to. Its forms stand beside it: `block.training`
-(float), `block.real` (exact float64), `block.to_integers` (plain integers, run by `integer.ops`).
+This module holds what a layer is and what its channels come to. Its forms stand on it: `block.training` (float),
+`block.real` (exact float64), `block.to_integers` (plain integers, run by `integer.ops`); `block.layers` chooses among
+them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bitspike.block.base import Block, Form, integers
+from bitspike.block.base import Block
 from bitspike.block.fold import Channels
 from bitspike.block.norm import ChannelNorm
 from bitspike.integer import ops
@@ -78,8 +79,8 @@ class LayerWeights(NamedTuple):
     skip: QuantizedWeight | None
 
 
-class SpikingBlock(Block):
-    """Common base of `SpikingConv2d` and `SpikingLinear`; gives spikes [T, B, C, ...].
+class SpikingLayer(Block):
+    """What a spiking layer is: weights, batch norm, skip, quantization; it gives spikes [T, B, C, ...].
 
     weight [C, ...]; window None for a linear layer. progress (0 to 1, of training) sharpens annealed gradients;
     stream is the layer's number in the random generator's counter.
@@ -131,26 +132,8 @@ class SpikingBlock(Block):
         membrane = self.membrane_spec
         return not (self.weight_spec.is_float or membrane.is_float or membrane.form == "dynamic")
 
-    def compute(self, *operands: Tensor) -> Tensor:
-        """Spikes [T, B, C, ...] of the input [T, B, ...] and, with a skip, of its operand."""
-        from bitspike.block.real import real_spikes
-        from bitspike.block.to_integers import to_node
-        from bitspike.block.training import float_spikes
-
-        value, skip = self._operands(operands)
-        form = self.form
-        if form is Form.REAL:
-            with torch.autocast(value.device.type, enabled=False):
-                return real_spikes(self, value, skip)
-        if form is not Form.INTEGER:
-            return float_spikes(self, value, skip, batch=form is Form.TRAINING)
-        whole = integers(value, self.label)
-        whole_skip = None if skip is None else integers(skip, self.label)
-        node = to_node(self, self.label, whole, whole_skip)
-        spikes, _ = ops.spiking(whole, whole_skip, node)
-        return spikes.to(value.dtype)
-
-    def _operands(self, operands: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
+    def operands(self, operands: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
+        """Input and skip of a call, their shapes checked."""
         expected = 1 if self.skip is None else 2
         if len(operands) != expected:
             wanted = "one operand, its input" if expected == 1 else "two operands, its input and its skip"

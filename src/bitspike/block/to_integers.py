@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitspike.block.fold import Channels, Reach, fold, reach
-from bitspike.block.spiking import PlainSkip, SpikingBlock, Window
+from bitspike.block.spiking import PlainSkip, SpikingLayer, Window
 from bitspike.integer import graph, ops
 
 
@@ -31,7 +31,7 @@ class Range:
 
 
 def to_node(
-    block: SpikingBlock,
+    block: SpikingLayer,
     name: str,
     values: Tensor | Range,
     skip_values: Tensor | Range | None = None,

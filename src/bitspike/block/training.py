@@ -10,13 +10,13 @@ from torch import Tensor
 
 from bitspike.block.fold import Channels
 from bitspike.block.norm import ChannelNorm
-from bitspike.block.spiking import LayerWeights, PlainSkip, SpikingBlock, per_row, weighted
+from bitspike.block.spiking import LayerWeights, PlainSkip, SpikingLayer, per_row, weighted
 from bitspike.integer import ops
 from bitspike.neuron import lif
 from bitspike.quant import straight_through
 
 
-def float_spikes(block: SpikingBlock, value: Tensor, skip: Tensor | None, *, batch: bool) -> Tensor:
+def float_spikes(block: SpikingLayer, value: Tensor, skip: Tensor | None, *, batch: bool) -> Tensor:
     """Spikes [T, B, C, ...]; batch: normalize with the batch's statistics and update the running ones."""
     weights = block.quantized()
     membrane = block.membrane_spec
@@ -30,7 +30,7 @@ def float_spikes(block: SpikingBlock, value: Tensor, skip: Tensor | None, *, bat
     return lif(current, membrane, step)
 
 
-def _current(block: SpikingBlock, weights: LayerWeights, value: Tensor, skip: Tensor | None, *, batch: bool) -> Tensor:
+def _current(block: SpikingLayer, weights: LayerWeights, value: Tensor, skip: Tensor | None, *, batch: bool) -> Tensor:
     """The normalized sum, with the skip's contribution: what the membrane integrates."""
     device = value.device.type
     # Analog inputs are not small integers, so bfloat16 would round them; their layer is a small one.
@@ -52,7 +52,7 @@ def _current(block: SpikingBlock, weights: LayerWeights, value: Tensor, skip: Te
     return current
 
 
-def _normalized(block: SpikingBlock, total: Tensor, *, batch: bool) -> Tensor:
+def _normalized(block: SpikingLayer, total: Tensor, *, batch: bool) -> Tensor:
     norm = block.norm
     if norm is None:
         return total
@@ -71,7 +71,7 @@ def _apply(norm: ChannelNorm, part: Tensor, *, batch: bool) -> Tensor:
     return result
 
 
-def _side_current(block: SpikingBlock, weights: LayerWeights, total: Tensor, side: Tensor, *, batch: bool) -> Tensor:
+def _side_current(block: SpikingLayer, weights: LayerWeights, total: Tensor, side: Tensor, *, batch: bool) -> Tensor:
     """The skip through its own batch norm, its gain held at 2^s times the main one (straight-through).
 
     Where no integers will come of the layer, nothing is held: a float network is the published one.

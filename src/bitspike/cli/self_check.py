@@ -44,8 +44,6 @@ def _compare() -> tuple[int, int]:
             spikes.append(result)
 
     with torch.no_grad(), real_form(net), watching(note):
-        net(images)
-    with torch.no_grad():
         logits = net(images).mean(0).numpy()
     integer_net = lowered(net)
     values = integer_net.spikes(images.numpy())

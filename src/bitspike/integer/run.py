@@ -23,6 +23,7 @@ Watch: TypeAlias = Callable[[str, Tensor], None]
 class State:
     """Everything a stream of steps carries on: membranes by layer, and the readout's running sum."""
 
+    graph: Graph | None = None  # the network whose state this is
     membranes: dict[str, ops.Membrane] = field(default_factory=dict)
     total: Tensor | None = None
     steps: int = 0

@@ -25,6 +25,13 @@ class IntegerNet:
     graph: Graph
     notes: tuple[str, ...] = field(default=())
 
+    def __repr__(self) -> str:
+        entry, last = self.graph.input, self.graph.readout
+        return (
+            f"IntegerNet({entry.kind} {list(entry.shape)}, {entry.time_steps} steps, "
+            f"{len(self.graph.spiking)} spiking layers, {len(last.bias)} classes)"
+        )
+
     def predict(self, samples: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Integer logits [B, K] of uint8 images [B, C, H, W] or event counts [T, B, C, H, W].
 
@@ -46,6 +53,11 @@ class IntegerNet:
         _require_torch()
         from bitspike.integer import ops, run
 
+        if not isinstance(state, run.State) or state.graph is not self.graph:
+            raise ValueError("the state is not one of this network; get one from its state()")
+        steps = self.graph.input.time_steps
+        if steps is not None and state.steps >= steps:
+            raise ValueError(f"this network answers after {steps} steps, which are done; begin a new state()")
         checked = self._check(samples, batch_axes=1, what="one step")
         if state.total is not None and len(state.total) != len(checked):
             raise ValueError(f"one step has {len(checked)} samples; this state was begun with {len(state.total)}")
@@ -58,7 +70,7 @@ class IntegerNet:
         _require_torch()
         from bitspike.integer.run import State
 
-        return State()
+        return State(self.graph)
 
     def _run(self, samples: NDArray[np.uint8], watch: Watch | None) -> NDArray[np.int64]:
         _require_torch()
