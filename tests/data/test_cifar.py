@@ -103,6 +103,8 @@ class Shell:
         (batch(1, labels="abcd"), "'labels' is no list of integers"),
         (batch(1, labels=[1, 2, 3]), "4 images but 3 labels"),
         (batch(1, labels=[1, 2, 3, 10]), r"labels run from 1 to 10, allowed: 0\.\.9"),
+        (pickle.dumps({"labels": [1]}, 2), r"test_batch: the key 'data' is missing \(keys: 'labels'\)"),
+        (pickle.dumps({b"data": np.zeros((1, 3072), np.uint8)}, 2), "the key 'labels' is missing"),
         (batch(1)[:-500], "refused as a pickle of plain data"),
     ],
 )
@@ -136,3 +138,22 @@ def test_bad_meta_and_nothing_there(tmp_path):
         load_cifar("cifar10", folder, "test", verify=False)
     with pytest.raises(FileNotFoundError, match=r"neither cifar-10-batches-py/ nor cifar-10-python\.tar\.gz"):
         load_cifar("cifar10", tmp_path / "nowhere" / "cifar10", "test")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_keys_and_names_may_be_bytes(tmp_path, protocol):
+    """Python 3 gives bytes for the original's text when asked to, and such batches are in use."""
+    content = {key.encode(): value for key, value in pickle.loads(FILES["test_batch"]).items()}
+    meta = {b"label_names": [name.encode() for name in NAMES]}
+    changed = {"test_batch": pickle.dumps(content, protocol), "batches.meta": pickle.dumps(meta, protocol)}
+    test = load_cifar("cifar10", write_batches(tmp_path, **changed), "test", verify=False)
+    assert test.labels.tolist() == [9, 0, 1, 2]
+    assert test.class_names == tuple(NAMES)
+
+
+def test_an_empty_archive_is_damaged(tmp_path):
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "cifar10" / "cifar-10-python.tar.gz").touch()
+    info = dataset_info("cifar10", tmp_path)
+    assert not info["present"]
+    assert {file["checksum"] for file in info["files"]} == {"damaged"}

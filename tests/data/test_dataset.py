@@ -92,6 +92,13 @@ BAD = [
     (images(), [0, 1, 2, 1], {"std": 0.0}, ValueError, "std is 0.0, but must be above 0"),
     (images(), [0, 1, 2, 1], {"split": "valid"}, ValueError, "use 'train' or 'test'"),
     (images(), [0, 1, 2, 1], {"bound": 15}, ValueError, "bound=15 is for event counts"),
+    (images(), [0, 1, 2, 1], {"mean": [0.5, float("nan"), 0.5]}, ValueError, "must be finite numbers"),
+    (images(), [0, 1, 2, 1], {"std": float("inf")}, ValueError, "std inf must be finite numbers"),
+    (images(4, (8, 9, 3)), [0, 1, 2, 1], {}, ValueError, r"\[N, H, W, C\].*numpy\.moveaxis\(x, -1, 1\)"),
+    (images(4, (8, 9, 1)), [0, 1, 2, 1], {}, ValueError, r"numpy\.moveaxis\(x, -1, 1\)"),
+    (images(0), [], {}, ValueError, "must hold at least one sample"),
+    (images(), [], {}, ValueError, "labels are empty"),
+    (images(), [0, 1, 2, 999_999], {}, ValueError, "label 999999 would mean 1000000 classes"),
     (np.full((1, 1, 2, 1, 1), 300), [0], {}, ValueError, "event counts run from 300 to 300"),
     (np.full((1, 1, 2, 1, 1), -1), [0], {}, ValueError, "event counts run from -1 to -1"),
     (np.full((1, 1, 2, 1, 1), 9), [0], {"bound": 8}, ValueError, r"given: 8\); clip them first"),
@@ -104,6 +111,12 @@ BAD = [
 def test_bad_arrays(inputs, labels, options, kind, message):
     with pytest.raises(kind, match=message):
         dataset_from_arrays(inputs, labels, **options)
+
+
+def test_narrow_images_and_many_stated_classes_are_taken():
+    assert dataset_from_arrays(images(2, (64, 1, 1)), [0, 1]).input_shape == (64, 1, 1)
+    assert dataset_from_arrays(images(2, (8, 4, 4)), [0, 1]).input_shape == (8, 4, 4)
+    assert dataset_from_arrays(images(2), [0, 1_500_000], classes=2_000_000).classes == 2_000_000
 
 
 def test_the_class_itself_checks_too():

@@ -1,7 +1,9 @@
 import functools
+import gzip
 import http.server
 import os
 import resource
+import struct
 import subprocess
 import sys
 import threading
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bitspike.data import dataset_info, fetch, load, registry
+from bitspike.data import dataset_info, fetch, load, mnist, registry
 from bitspike.data.checksum import Checksum, digest
 from bitspike.data.download import download
 from bitspike.data.sources import Download
@@ -114,13 +116,9 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, server):
     assert files_below(tmp_path / "root") == []
 
 
-def test_fetch_and_load_with_download(tmp_path, server, monkeypatch):
-    """The whole way for MNIST: nothing there, fetched on request, checked, read."""
-    import gzip
-    import struct
-
-    from bitspike.data import mnist
-
+@pytest.fixture
+def tiny_mnist(tmp_path, server, monkeypatch):
+    """Make the server the only mirror of an MNIST of two pictures a split; return the root to fetch into."""
     images = gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 2, 28, 28) + bytes(2 * 784))
     labels = gzip.compress(struct.pack(">HBB1I", 0, 8, 1, 2) + bytes([4, 2]))
     packed, unpacked = {}, {}
@@ -133,7 +131,12 @@ def test_fetch_and_load_with_download(tmp_path, server, monkeypatch):
     monkeypatch.setitem(mnist._PACKED_MD5, "mnist", packed)
     monkeypatch.setitem(mnist._MIRRORS, "mnist", (server,))
     monkeypatch.setitem(registry.ENTRIES, "mnist", registry._mnist("mnist"))
-    root = tmp_path / "root"
+    return tmp_path / "root"
+
+
+def test_fetch_and_load_with_download(tmp_path, tiny_mnist):
+    """The whole way for MNIST: nothing there, fetched on request, checked, read."""
+    root = tiny_mnist
     with pytest.raises(FileNotFoundError, match="bitspike data fetch mnist"):
         load("mnist", "test", root=root)
     assert not root.exists()
@@ -147,6 +150,59 @@ def test_fetch_and_load_with_download(tmp_path, server, monkeypatch):
     (root / "mnist" / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(OSError, match="404"):
         load("mnist", "test", root=root, download=True)
+
+
+DAMAGE = [b"", b"no gzip", gzip.compress(b"other content")]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_fetch_and_load_repair_what_is_damaged(tiny_mnist, damage):
+    fetch("mnist", tiny_mnist)
+    file = tiny_mnist / "mnist" / "t10k-labels-idx1-ubyte.gz"
+    whole = file.read_bytes()
+    file.write_bytes(damage)
+    fetch("mnist", tiny_mnist)
+    assert file.read_bytes() == whole
+    file.write_bytes(damage)
+    with pytest.raises(ValueError, match="t10k-labels"):
+        load("mnist", "test", root=tiny_mnist)
+    assert load("mnist", "test", root=tiny_mnist, download=True).labels.tolist() == [4, 2]
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_kept_when_no_mirror_has_a_better_one(tmp_path, tiny_mnist, damage):
+    fetch("mnist", tiny_mnist)
+    file = tiny_mnist / "mnist" / "t10k-labels-idx1-ubyte.gz"
+    file.write_bytes(damage)
+    (tmp_path / "served" / file.name).unlink()
+    for attempt in (fetch, lambda name, root: load(name, "test", root=root, download=True)):
+        with pytest.raises(OSError, match=r"404.*the file that was there before is kept as it was: .*labels"):
+            attempt("mnist", tiny_mnist)
+        assert file.read_bytes() == damage
+
+
+def test_own_files_are_left_alone(tmp_path, tiny_mnist):
+    """Another packing of the same content needs no repair, and verify=False asks for no comparison."""
+    fetch("mnist", tiny_mnist)
+    file = tiny_mnist / "mnist" / "t10k-labels-idx1-ubyte.gz"
+    repacked = gzip.compress(gzip.decompress(file.read_bytes()), compresslevel=1, mtime=1)
+    file.write_bytes(repacked)
+    fetch("mnist", tiny_mnist)
+    assert file.read_bytes() == repacked
+    own = gzip.compress(struct.pack(">HBB1I", 0, 8, 1, 2) + bytes([7, 7]))
+    file.write_bytes(own)
+    assert load("mnist", "test", root=tiny_mnist, download=True, verify=False).labels.tolist() == [7, 7]
+    assert file.read_bytes() == own
+
+
+def test_a_damaged_file_in_front_of_the_fetched_one_is_named(tiny_mnist):
+    fetch("mnist", tiny_mnist)
+    plain = tiny_mnist / "mnist" / "t10k-labels-idx1-ubyte"
+    plain.write_bytes(b"own")
+    with pytest.raises(ValueError, match=r"read in its place: .*t10k-labels-idx1-ubyte; remove them"):
+        fetch("mnist", tiny_mnist)
+    assert plain.read_bytes() == b"own"
 
 
 def test_every_public_file_has_an_address_a_place_and_a_checksum():

@@ -70,6 +70,23 @@ def test_info_of_an_incomplete_and_damaged_set(tmp_path):
     }
 
 
+def test_an_empty_file_is_damaged_and_unreadable_ones_say_why(tmp_path):
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    for file in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (folder / f"{file}-ubyte.gz").write_bytes(b"no gzip")
+    assert dataset_info("mnist", tmp_path)["present"]
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"")
+    info = dataset_info("mnist", tmp_path)
+    assert not info["present"]
+    assert {file["file"]: file.get("reason") for file in info["files"] if file["checksum"] == "damaged"} == {
+        "t10k-labels-idx1-ubyte": "the file is empty"
+    }
+    first = dataset_info("mnist", tmp_path, verify=True)["files"][0]
+    assert first["checksum"] == "unreadable"
+    assert "gz" in first["reason"]
+
+
 def test_roots_in_order(tmp_path, monkeypatch):
     assert data_roots(tmp_path) == (tmp_path,)
     monkeypatch.setenv("BITSPIKE_DATA", str(tmp_path / "variable"))

@@ -63,6 +63,8 @@ def test_fraction_rounds_half_up():
         ({"fraction": 0.1, "count": 1}, "either fraction or count"),
         ({"fraction": 1.0}, "must lie between 0 and 1"),
         ({"fraction": 0.01}, "0 samples out of 10 leaves one side empty"),
+        ({"count": 0.25}, "count is 0.25, but must be a whole number of samples; for a share of them use fraction"),
+        ({"count": True}, "count is True, but must be a whole number"),
         ({"count": 10}, "10 samples out of 10 leaves one side empty"),
     ],
 )

@@ -111,7 +111,7 @@ def test_a_stream_ends_after_its_time_steps_and_belongs_to_one_network():
 
 
 def test_it_prints_in_a_line():
-    assert repr(lower(ImageNet("1w2u"))) == "IntegerNet(image [2, 6, 6], 3 steps, 2 spiking layers, 3 classes)"
+    assert repr(lower(ImageNet("1w2u"))) == "IntegerNet(image [2, 6, 6], 3 steps, 2 spiking layers, 4 classes)"
 
 
 def test_only_modules_are_lowered():

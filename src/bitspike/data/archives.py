@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from bitspike.data.checksum import Checksum, check_digest, digest_members
 from bitspike.data.packed import iterate_members
-from bitspike.data.sources import FileState
+from bitspike.data.sources import FileState, unchecked_state
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class MemberArchive:
         if path is None:
             return [FileState(self.names[0], None, None, "missing")]
         size = sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else path.stat().st_size
-        state = "unchecked"
+        state, reason = unchecked_state(size)
         if check:
             try:
                 members, _ = self.read(folder, check=False)
                 state = "ok" if digest_members(members.items()) == self.checksum.hexdigest else "wrong"
-            except (ValueError, OSError):
-                state = "unreadable"
-        return [FileState(path.name, str(path), size, state)]
+            except (ValueError, OSError) as error:
+                state, reason = "unreadable", str(error)
+        return [FileState(path.name, str(path), size, state, reason)]

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from bitspike.data.dataset import Dataset, measure_statistics
 
+_MOST_CLASSES = 1_000_000
+
 
 def dataset_from_arrays(
     inputs: NDArray[Any],
@@ -39,9 +41,12 @@ def dataset_from_arrays(
             f"{name}: inputs have shape {list(inputs.shape)}, but must be images [N, H, W] or [N, C, H, W], "
             "or event counts [N, T, C, H, W]"
         )
+    if len(inputs) == 0:
+        raise ValueError(f"{name}: inputs have shape {list(inputs.shape)}, but must hold at least one sample")
+    _refuse_channels_last(inputs, name)
     checked_labels = _integer_labels(labels, name)
     if classes is None:
-        classes = len(class_names) or (int(checked_labels.max()) + 1 if checked_labels.size else 1)
+        classes = len(class_names) or _count_classes(checked_labels, name)
     common: dict[str, Any] = {
         "name": name,
         "split": split,
@@ -63,6 +68,28 @@ def dataset_from_arrays(
         # A constant picture has no deviation; 1/255 keeps the input scale finite.
         std = max(measured_std, 1 / 255) if std is None else std
     return Dataset(inputs=images, mean=tuple(mean or ()), std=1.0 if std is None else float(std), **common)
+
+
+def _refuse_channels_last(inputs: NDArray[Any], name: str) -> None:
+    """Raise for images whose last axis looks like colours: read as a width, they would train on nonsense."""
+    if inputs.ndim == 4 and inputs.shape[3] in (1, 3, 4) and min(inputs.shape[1:3]) > inputs.shape[3]:
+        raise ValueError(
+            f"{name}: inputs have shape {list(inputs.shape)}, which looks like [N, H, W, C], but images must be "
+            "[N, C, H, W]; give numpy.moveaxis(x, -1, 1) (pictures that are really this narrow: swap height and width)"
+        )
+
+
+def _count_classes(labels: NDArray[np.int64], name: str) -> int:
+    """Return the largest label plus one; labels that are no class numbers would make a network that large."""
+    if labels.size == 0:
+        raise ValueError(f"{name}: labels are empty, but must be [N], one class number a sample")
+    count = int(labels.max()) + 1
+    if count >= _MOST_CLASSES:
+        raise ValueError(
+            f"{name}: label {count - 1} would mean {count} classes; number the classes from 0, or pass classes "
+            "if that many are meant"
+        )
+    return count
 
 
 def _integer_labels(labels: ArrayLike, name: str) -> NDArray[np.int64]:

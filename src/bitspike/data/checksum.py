@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -35,6 +36,15 @@ def digest(data: bytes | memoryview, algorithm: str = "sha256") -> str:
     """Return the hexadecimal digest of `data`."""
     hasher = new_hash(algorithm)
     hasher.update(data)
+    return str(hasher.hexdigest())
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """Return the hexadecimal digest of a file as it lies there, packed or not."""
+    hasher = new_hash(algorithm)
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            hasher.update(block)
     return str(hasher.hexdigest())
 
 

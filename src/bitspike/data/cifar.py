@@ -21,7 +21,7 @@ from bitspike.data.checksum import Checksum, digest, verify
 from bitspike.data.dataset import Dataset
 from bitspike.data.packed import find_packed, read_tar_files
 from bitspike.data.restricted_pickle import load_plain_pickle
-from bitspike.data.sources import Download, FileState, SourceFile, inspect_source, read_source
+from bitspike.data.sources import Download, FileState, SourceFile, inspect_source, read_source, unchecked_state
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ def load_cifar(name: str, folder: Path, split: str, *, verify: bool = True) -> D
     contents = _read_files(layout, folder, wanted, check=verify)
     parsed = [_batch(contents[file], layout, f"{name} file {file}") for file in layout.splits[split]]
     names = load_plain_pickle(contents[layout.meta], f"{name} file {layout.meta}")
-    class_names = names.get(layout.names_key) if isinstance(names, dict) else None
+    class_names = _value(names, layout.names_key, f"{name} file {layout.meta}")
+    if isinstance(class_names, list):
+        class_names = [text.decode("latin-1") if isinstance(text, bytes) else text for text in class_names]
     if not isinstance(class_names, list) or not all(isinstance(text, str) for text in class_names):
         raise ValueError(f"{name} file {layout.meta}: holds no list {layout.names_key!r}; is it the original file?")
     inputs = np.concatenate([images for images, _ in parsed])
@@ -144,11 +146,21 @@ def _source(layout: _Layout, name: str) -> SourceFile:
     return SourceFile(name, layout.checksums[name])
 
 
+def _value(batch: Any, key: str, where: str) -> Any:
+    """Return the value under `key`, written as text or (by Python 3 from the original) as bytes."""
+    if not isinstance(batch, dict):
+        return None
+    if key not in batch and key.encode() not in batch:
+        keys = ", ".join(repr(found) for found in list(batch)[:10]) or "none"
+        raise ValueError(f"{where}: the key {key!r} is missing (keys: {keys}); is it the original file?")
+    return batch[key] if key in batch else batch[key.encode()]
+
+
 def _batch(data: bytes, layout: _Layout, where: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return images `[N, 3, 32, 32]` and labels of one batch, its structure checked."""
     batch = load_plain_pickle(data, where)
-    pixels: Any = batch.get("data") if isinstance(batch, dict) else None
-    labels: Any = batch.get(layout.label_key) if isinstance(batch, dict) else None
+    pixels = _value(batch, "data", where)
+    labels = _value(batch, layout.label_key, where)
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (3072,):
         raise ValueError(f"{where}: 'data' is no uint8 array [N, 3072]; is it an original batch?")
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):
@@ -168,17 +180,19 @@ def inspect_cifar(name: str, folder: Path, *, check: bool) -> list[FileState]:
         return [inspect_source(place, _source(layout, file), check=check) for file in layout.checksums]
     if archive is None:
         return [FileState(file, None, None, "missing") for file in layout.checksums]
-    states = dict.fromkeys(layout.checksums, "unchecked")
+    size = archive.stat().st_size
+    state, reason = unchecked_state(size)
+    states = dict.fromkeys(layout.checksums, state)
     if check:
         try:
             contents = read_tar_files(archive, list(layout.checksums))
-        except (ValueError, OSError):
-            states = dict.fromkeys(layout.checksums, "unreadable")
+        except (ValueError, OSError) as error:
+            states, reason = dict.fromkeys(layout.checksums, "unreadable"), str(error)
         else:
             for file, data in contents.items():
                 expected = layout.checksums[file]
                 states[file] = "ok" if digest(data, expected.algorithm) == expected.hexdigest else "wrong"
-    return [FileState(file, str(archive), archive.stat().st_size, state) for file, state in states.items()]
+    return [FileState(file, str(archive), size, state, reason) for file, state in states.items()]
 
 
 def cifar_downloads(name: str) -> tuple[Download, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,8 @@ class Dataset:
             raise ValueError(
                 f"{self.name}: {len(self.mean)} mean values for {self.input_shape[0]} colours; give one per colour"
             )
+        if not all(isfinite(value) for value in (*self.mean, self.std)):
+            raise ValueError(f"{self.name}: mean {self.mean} and std {self.std} must be finite numbers")
         if not self.std > 0:
             raise ValueError(f"{self.name}: std is {self.std}, but must be above 0")
 

@@ -44,7 +44,8 @@ def download(
             raise OSError(f"could not write {target} ({error}); make room there or choose another root") from error
         else:
             return target
-    raise OSError(f"could not fetch {item.name}: tried {'; '.join(failures) or 'no mirror'}")
+    kept = f"; the file that was there before is kept as it was: {target}" if target.exists() else ""
+    raise OSError(f"could not fetch {item.name}: tried {'; '.join(failures) or 'no mirror'}{kept}")
 
 
 def _fetch_into(address: str, item: Download, target: Path, progress: Progress | None) -> None:

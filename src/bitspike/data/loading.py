@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from bitspike.data.binning import DEFAULT_BOUND, Binning
+from bitspike.data.checksum import file_digest
 from bitspike.data.dataset import Dataset, check_split
 from bitspike.data.download import Progress
 from bitspike.data.download import download as download_file
 from bitspike.data.registry import ENTRIES, Entry, Options, entry_of
 from bitspike.data.roots import data_roots, download_root, missing_message
+from bitspike.data.sources import Download
 
 _Path = str | os.PathLike[str]
 
@@ -43,7 +45,7 @@ def load(
     """Return the "train" or "test" split of a named data set, whole in memory.
 
     root:     folder that holds the data sets' folders; default: see `roots.data_roots`.
-    download: fetch the data set if it is not there (else nothing is ever fetched).
+    download: fetch what is not there or damaged (else nothing is ever fetched).
     verify:   hold the files against their published checksums; False for files of your own.
     time_steps, bound, by: how events become frames (see `binning.Binning`); event data only.
     size:     (H, W) of event frames or of pictures; only where the files do not fix it.
@@ -53,12 +55,19 @@ def load(
     options = Options(verify, _make_binning(entry, time_steps, bound, size, by), size)
     folder = _find_folder(entry, root)
     if download and entry.downloads and not _complete(entry, folder):
-        fetch(name, root)
+        _fetch(entry, root, check=verify)
         folder = download_root(root) / name
     if folder is None:
         looked = [place / name for place in data_roots(root)]
         raise FileNotFoundError(missing_message(name, looked, entry.advice()))
-    return entry.read(folder, split, options)
+    try:
+        return entry.read(folder, split, options)
+    except (ValueError, OSError):
+        # Without verify the files may be the user's own, which a download must never replace.
+        if not (download and entry.downloads and verify and _damaged(entry, folder)):
+            raise
+    _fetch(entry, root)
+    return entry.read(download_root(root) / name, split, options)
 
 
 def _make_binning(
@@ -86,7 +95,13 @@ def _make_binning(
 def _complete(entry: Entry, folder: Path | None) -> bool:
     if folder is None or entry.inspect is None:
         return folder is not None
-    return all(state.path is not None for state in entry.inspect(folder, check=False))
+    return all(state.path and state.checksum != "damaged" for state in entry.inspect(folder, check=False))
+
+
+def _damaged(entry: Entry, folder: Path) -> list[str]:
+    """Return the files that are there but not as published; all are read."""
+    states = entry.inspect(folder, check=True) if entry.inspect is not None else []
+    return [state.path for state in states if state.path and state.checksum != "ok"]
 
 
 def _find_folder(entry: Entry, root: _Path | None) -> Path | None:
@@ -108,7 +123,8 @@ def dataset_info(name: str, root: _Path | None = None, *, verify: bool = False) 
 
     Keys: name, kind, classes, shape (C, H, W), time_steps (default, None for images), train, test (samples),
     present (True: complete), where (folder or None), looked (all folders looked in), files (each with file,
-    path, bytes, checksum; checksum is "ok", "wrong", "unreadable" only with `verify`, which reads them),
+    path, bytes, checksum, and reason where it is damaged; checksum is "ok", "wrong", "unreadable" only with
+    `verify`, which reads them; "damaged" without it for an empty file),
     checksums (True: published ones exist), mirrors (addresses to fetch from), advice (how to get it).
     """
     entry = entry_of(name)
@@ -147,18 +163,61 @@ def fetch(
     mirrors: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Download a data set's files that are not there yet and return the paths of all of them.
+    """Download a data set's files that are not there yet or damaged and return the paths of all of them.
 
     They go below `root`, else `$BITSPIKE_DATA`, else the platform's cache folder. Each is held against its
-    published checksum and takes its name only then.
+    published checksum and takes its name only then; a damaged file stays until its successor is whole.
     mirrors: base addresses to use in place of the public ones.
     """
     entry = entry_of(name)
     if not entry.downloads:
         raise ValueError(f"data set {name!r} has no public file to fetch; {entry.advice()}")
+    return _fetch(entry, root, mirrors=mirrors, progress=progress)
+
+
+def _fetch(
+    entry: Entry,
+    root: _Path | None,
+    *,
+    check: bool = True,
+    mirrors: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Fetch what is missing or empty and, with `check`, what is not as published."""
     target = download_root(root)
     paths = []
     for item in entry.downloads:
         path = target / item.path
-        paths.append(path if path.is_file() else download_file(item, target, mirrors=mirrors, progress=progress))
+        if not _usable(entry, item, path, check):
+            download_file(item, target, mirrors=mirrors, progress=progress)
+        paths.append(path)
+    if check:
+        _refuse_hidden(entry, target / entry.name, paths)
     return paths
+
+
+def _usable(entry: Entry, item: Download, path: Path, check: bool) -> bool:
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    try:
+        if not check or file_digest(path, item.checksum.algorithm) == item.checksum.hexdigest:
+            return True
+    except OSError:
+        return False
+    # Another packing of the right content is as good.
+    states = entry.inspect(path.parent, check=True) if entry.inspect is not None else []
+    here = [state.checksum for state in states if state.path == str(path)]
+    return bool(here) and set(here) == {"ok"}
+
+
+def _refuse_hidden(entry: Entry, folder: Path, paths: Sequence[Path]) -> None:
+    """Raise where a damaged file that was not fetched would be read in place of a good one that was."""
+    states = entry.inspect(folder, check=False) if entry.inspect is not None else []
+    fetched = {str(path) for path in paths}
+    if any(state.path not in fetched for state in states):
+        hiding = sorted({path for path in _damaged(entry, folder) if path not in fetched})
+        if hiding:
+            raise ValueError(
+                f"data set {entry.name!r} was fetched, but damaged files are read in its place: "
+                f"{', '.join(hiding)}; remove them"
+            )

@@ -36,18 +36,26 @@ class Download:
 class FileState:
     """One file of a data set as found: where (None: missing), its size, and what is known of its checksum.
 
-    checksum: "ok", "wrong", "unreadable", "unchecked" (not asked for), "missing", or "none" (none is
-              published).
+    checksum: "ok", "wrong", "unreadable", "unchecked" (not asked for), "damaged" (not asked for, but the
+              file is empty), "missing", or "none" (none is published).
+    reason:   why the file is unreadable or damaged.
     """
 
     file: str
     path: str | None
     bytes: int | None
     checksum: str
+    reason: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {"file": self.file, "path": self.path, "bytes": self.bytes, "checksum": self.checksum}
+        """Return plain data for JSON; `reason` is there only where there is one."""
+        found = {"file": self.file, "path": self.path, "bytes": self.bytes, "checksum": self.checksum}
+        return found if self.reason is None else {**found, "reason": self.reason}
+
+
+def unchecked_state(size: int) -> tuple[str, str | None]:
+    """Return state and reason of a file that is there and was not read: an empty one is damaged."""
+    return ("unchecked", None) if size else ("damaged", "the file is empty")
 
 
 def read_source(folder: Path, source: SourceFile, *, check: bool) -> tuple[bytes, Path]:
@@ -68,11 +76,12 @@ def inspect_source(folder: Path, source: SourceFile, *, check: bool) -> FileStat
     path = find_packed(folder, source.name)
     if path is None:
         return FileState(source.name, None, None, "missing")
-    state = "unchecked"
+    size = path.stat().st_size
+    state, reason = unchecked_state(size)
     if check:
         try:
             good = digest(read_packed(path), source.checksum.algorithm) == source.checksum.hexdigest
             state = "ok" if good else "wrong"
-        except (ValueError, OSError):
-            state = "unreadable"
-    return FileState(source.name, str(path), path.stat().st_size, state)
+        except (ValueError, OSError) as error:
+            state, reason = "unreadable", str(error)
+    return FileState(source.name, str(path), size, state, reason)

@@ -22,6 +22,8 @@ def split_validation(
     """
     if (fraction is None) == (count is None):
         raise ValueError("give either fraction or count, and not both")
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int | np.integer)):
+        raise ValueError(f"count is {count!r}, but must be a whole number of samples; for a share of them use fraction")
     if fraction is not None:
         if not 0 < fraction < 1:
             raise ValueError(f"fraction is {fraction}, but must lie between 0 and 1")
