@@ -111,7 +111,7 @@ def verify(name: str, /, *, root: Root = None, json: Json = False) -> int:
     found = dataset_info(known_name(name), root, verify=True)
     checked = [item["checksum"] for item in found["files"]]
     # Several packings of one content may lie there; one that is whole is enough, one that is wrong is not.
-    passed = bool(found["present"]) and not {"wrong", "unreadable"} & set(checked)
+    passed = bool(found["present"]) and not {"wrong", "unreadable", "damaged"} & set(checked)
     output = Output(json)
     _show(output, found, checked=True)
     if not found["present"]:
@@ -145,6 +145,12 @@ def _presence(item: dict[str, Any]) -> str:
     return "incomplete" if item["where"] else "missing"
 
 
+def _state(file: dict[str, Any], *, checked: bool) -> str:
+    if not checked and file["path"] is not None and file["checksum"] != "damaged":
+        return "present"
+    return f"{file['checksum']}: {file['reason']}" if file.get("reason") else str(file["checksum"])
+
+
 def _show(output: Output, item: dict[str, Any], *, checked: bool) -> None:
     steps = f", {item['time_steps']} time steps unless told" if item["time_steps"] else ""
     output.show(
@@ -156,7 +162,7 @@ def _show(output: Output, item: dict[str, Any], *, checked: bool) -> None:
     if not item["present"]:
         output.show(f"looked in {', '.join(item['looked'])}; {item['advice']}")
     if item["files"]:
-        states = [(one["checksum"] if checked or one["path"] is None else "present") for one in item["files"]]
+        states = [_state(one, checked=checked) for one in item["files"]]
         rows = [
             (one["file"], "" if one["bytes"] is None else size(one["bytes"]), state)
             for one, state in zip(item["files"], states, strict=True)
