@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from bitspike.train.atomic import atomic_write
+from bitspike.train.atomic import atomic_write, refuse_unwritable
 
 
 def test_writes_and_replaces(tmp_path):
@@ -20,10 +20,18 @@ def test_writes_and_replaces(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OSError, match=r"could not write .*inner.*; free some space or choose another folder") as error:
+    with pytest.raises(OSError, match=r"could not write .*inner.*: [^;]*; choose another folder") as error:
         atomic_write(tmp_path / "file" / "inner", b"x")
     assert "\n" not in str(error.value)
     assert error.value.errno is not None
+
+
+def test_a_folder_is_tried_before_it_is_needed(tmp_path):
+    refuse_unwritable(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match="choose another folder"):
+        refuse_unwritable(tmp_path / "file")
 
 
 def test_a_failed_rename_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Model files: round trip, and refusals in one sentence."""
 
 import json
+import random
 
 import pytest
 import safetensors.torch
@@ -122,3 +123,38 @@ def test_tied_weights_can_be_saved(tmp_path):
     save_model(net, tmp_path / "tied.safetensors", ModelHeader("mine"))
     loaded, _ = load_model(tmp_path / "tied.safetensors", net)
     assert torch.equal(loaded[0].weight, loaded[1].weight)
+
+
+def test_single_flipped_bits_are_refused(saved):
+    _, path = saved
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    generator = random.Random(0)
+    places = [generator.randrange(start) for _ in range(60)]
+    places += [generator.randrange(start, len(whole)) for _ in range(60)]
+    places += [whole.index(b"sha256") + offset for offset in range(6)]
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << generator.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"model\.safetensors"):
+            load_model(path)
+    damaged = bytearray(whole)
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match="is a damaged bitspike model: its checksum does not hold; copy it again"):
+        load_model(path)
+
+
+def test_files_from_before_the_checksum_still_load(saved):
+    net, path = saved
+    header = {"format": KIND, "version": VERSION, **make_header().to_dict()}
+    path.write_bytes(safetensors.torch.save(net.state_dict(), metadata={"bitspike": json.dumps(header)}))
+    assert load_model(path)[1] == make_header()
+
+
+def test_numbers_as_keys_of_a_header_are_no_damage(tmp_path):
+    from bitspike.train.container import read_container, write_container
+
+    write_container(tmp_path / "a", {"w": torch.ones(2)}, {"format": "x", "version": 1, "rates": {9: 1, 10: 2}})
+    assert read_container(tmp_path / "a", "x", 1)[1]["rates"] == {"9": 1, "10": 2}

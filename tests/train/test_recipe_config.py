@@ -95,3 +95,9 @@ def test_the_same_limits_hold_in_python():
         DataConfig("digits", time_steps=0)
     with pytest.raises(ValueError, match="loss is 'mse'"):
         replace(TrainConfig(), loss="mse")
+
+
+@pytest.mark.parametrize("name", ["../out", "a/b", "", ".hidden", "a b", "..", "x\n"])
+def test_a_name_that_is_no_file_name_is_refused(name):
+    with pytest.raises(ValueError, match="a recipe's name is"):
+        Recipe.from_dict({"name": name, "model": {"name": "small8"}, "data": {"name": "digits"}})

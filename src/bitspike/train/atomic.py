@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -33,11 +34,18 @@ def atomic_write(path: str | Path, data: bytes) -> None:
             temporary.unlink()
         kept = "; the previous file is unharmed" if target.is_file() else ""
         reason = error.strerror or str(error)
-        failure = OSError(
-            f"could not write {target} ({len(data)} bytes): {reason}{kept}; free some space or choose another folder"
-        )
+        full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+        advice = "free some space or choose another folder" if full else "choose another folder"
+        failure = OSError(f"could not write {target} ({len(data)} bytes): {reason}{kept}; {advice}")
         failure.errno = error.errno
         raise failure from error
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Make the folder and try a file in it, so that a run does not learn at its end that it cannot be saved."""
+    trial = folder / ".writable"
+    atomic_write(trial, b"")
+    trial.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ A recipe is data only; `recipe_file` finds and reads the files, `run` turns one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
@@ -131,6 +132,11 @@ class Recipe:
     regulation: RegulationConfig = field(default_factory=RegulationConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     published: PublishedConfig = field(default_factory=PublishedConfig)
+
+    def __post_init__(self) -> None:
+        # The name becomes a folder of runs/; a recipe from elsewhere must not lead out of there.
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise ValueError(f"a recipe's name is {self.name!r}; allowed: letters, digits, dot, dash and underscore")
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any], where: str = "recipe") -> Self:

@@ -5,25 +5,30 @@ The metadata holds one entry, "bitspike", whose value is a JSON object with at l
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from bitspike.train.atomic import atomic_write
 
 _KEY = "bitspike"
+_CHECKSUM = "sha256"
 
 
 def write_container(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors and header in one atomic step."""
     # Clones: a safetensors file may not hold two names for one memory, and tied weights are just that.
     plain = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
-    atomic_write(path, safetensors.torch.save(plain, metadata={_KEY: json.dumps(header)}))
+    header = json.loads(json.dumps(header))  # as it will be read: keys of a JSON object are strings
+    signed = {**header, _CHECKSUM: _digest(plain, header)}
+    atomic_write(path, safetensors.torch.save(plain, metadata={_KEY: json.dumps(signed)}))
 
 
 def read_container(path: str | Path, kind: str, newest: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -41,7 +46,32 @@ def read_container(path: str | Path, kind: str, newest: int) -> tuple[dict[str, 
             f"{file} is not a readable {kind}: it is truncated, damaged or no safetensors file ({error}); "
             "copy it again or make it anew"
         ) from None
+    _refuse_damage(file, kind, metadata[_KEY], tensors, header)
+    header.pop(_CHECKSUM, None)
     return tensors, header
+
+
+def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+    """Sha256 over the header without its checksum, and name, dtype, shape and bytes of every tensor."""
+    plain = {key: value for key, value in header.items() if key != _CHECKSUM}
+    found = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        found.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        found.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def _refuse_damage(file: Path, kind: str, text: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Raise if the checksum does not hold; files written before there was one have none."""
+    if _CHECKSUM in header:
+        # The text too: JSON has more than one spelling of the same value.
+        whole = header[_CHECKSUM] == _digest(tensors, header) and text == json.dumps(header)
+    else:
+        # A checksum under a damaged name is no missing checksum.
+        whole = not any(isinstance(value, str) and len(value) == 64 for value in header.values())
+    if not whole:
+        fresh = ", or start over with --fresh" if kind.endswith("state") else ""
+        raise ValueError(f"{file} is a damaged {kind}: its checksum does not hold; copy it again{fresh}")
 
 
 def _header(file: Path, metadata: Mapping[str, str], kind: str, newest: int) -> dict[str, Any]:

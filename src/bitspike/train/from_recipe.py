@@ -9,6 +9,7 @@ from torch import nn
 
 from bitspike.data import Dataset, dataset_kind, load
 from bitspike.model import create_model, model_defaults
+from bitspike.train.atomic import refuse_unwritable
 from bitspike.train.config import Recipe
 from bitspike.train.random_state import seed_everything
 from bitspike.train.run import TrainResult, train
@@ -48,6 +49,8 @@ def train_recipe(
     recipe: Recipe, *, root: str | Path | None = None, download: bool = False, **options: Any
 ) -> TrainResult:
     """Do everything that a recipe says; `options` are those of `train`, such as `out` and `device`."""
+    if options.get("out") is not None:
+        refuse_unwritable(Path(options["out"]))
     data = load_data(recipe, "train", root=root, download=download)
     test = load_data(recipe, "test", root=root, download=download)
     return train(build_net(recipe, data), data, recipe, test=test, **options)

@@ -12,7 +12,7 @@ from torch import nn
 from bitspike.allocation import keep_freed_memory
 from bitspike.block import ImageInput, Readout, SpikingBlock, blocks_of
 from bitspike.data import Dataset, split_validation
-from bitspike.train.atomic import temporary_name
+from bitspike.train.atomic import refuse_unwritable, temporary_name
 from bitspike.train.batches import Batches
 from bitspike.train.checkpoint import Progress, Run, load_state, refuse_other_run
 from bitspike.train.config import Recipe
@@ -79,6 +79,7 @@ def train(
     }
     folder = None if out is None else Path(out)
     if folder is not None:
+        refuse_unwritable(folder)
         if not resume:
             _remove(folder / MODEL_FILE, folder / STATE_FILE)
         if (folder / MODEL_FILE).is_file():
