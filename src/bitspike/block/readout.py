@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bitspike.block.base import Block, Form, count, integers
 from bitspike.integer import graph, ops
+from bitspike.integer.weight import Weight
 from bitspike.quant import QuantizedWeight, quantize_weight, round_half_up, straight_through
 from bitspike.spec import WeightSpec
 
@@ -97,8 +98,8 @@ class Readout(Block):
                     f"{name}: its sums over {time_steps} steps can reach {int(largest.max())}, beyond 32 bits"
                 )
         unit = _unit(scales, time_steps)
-        bits = torch.int16 if float(codes.abs().max()) > 127 else torch.int8
-        return graph.Readout(name, source, codes.to(bits).numpy(), whole.to(torch.int32).numpy(), unit, time_steps)
+        weight = Weight.of(codes.to(torch.int16).numpy())
+        return graph.Readout(name, source, weight, whole.to(torch.int32).numpy(), unit, time_steps)
 
 
 def _unit(scale: Tensor, time_steps: int) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 from bitspike.block.fold import Channels, Reach, fold, reach
 from bitspike.block.spiking import PlainSkip, SpikingLayer, Window
 from bitspike.integer import graph, ops
+from bitspike.integer.weight import Weight
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def to_node(
 
 def operator(codes: Tensor, window: Window | None) -> graph.WeightedSum:
     """A weighted sum as plain data."""
-    weight = codes.detach().cpu().to(torch.int16 if float(codes.detach().abs().max()) > 127 else torch.int8).numpy()
+    weight = Weight.of(codes.detach().cpu().to(torch.int16).numpy())
     if window is None:
         return graph.Dense(weight)
     return graph.Convolution(weight, window.stride, window.padding)

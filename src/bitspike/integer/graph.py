@@ -13,7 +13,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from bitspike.integer.weight import Weight
+
 Integers: TypeAlias = NDArray[np.integer[Any]]
+
+
+def _as_weight(owner: Convolution | Dense | Readout) -> None:
+    """Arrays of codes become Weights, so that a graph can be written by hand."""
+    if not isinstance(owner.weight, Weight):
+        object.__setattr__(owner, "weight", Weight.of(np.asarray(owner.weight)))
 
 
 @dataclass(frozen=True)
@@ -61,16 +69,22 @@ class Fire:
 class Convolution:
     """A = sum(W * x) over a window; x is padded with zeros (pixels: with their zero point)."""
 
-    weight: Integers  # [C_out, C_in, kh, kw]
+    weight: Weight  # [C_out, C_in, kh, kw]; arrays are taken too
     stride: tuple[int, int]
     padding: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        _as_weight(self)
 
 
 @dataclass(frozen=True)
 class Dense:
     """A = sum(W * x) over all features."""
 
-    weight: Integers  # [C_out, C_in]
+    weight: Weight  # [C_out, C_in]; arrays are taken too
+
+    def __post_init__(self) -> None:
+        _as_weight(self)
 
 
 WeightedSum: TypeAlias = Convolution | Dense
@@ -134,10 +148,13 @@ class Readout:
 
     name: str
     source: str
-    weight: Integers  # [K, features]
+    weight: Weight  # [K, features]; arrays are taken too
     bias: Integers  # [K], = round(T * real bias / scale)
     unit: float
     time_steps: int  # the T that bias and unit were made for
+
+    def __post_init__(self) -> None:
+        _as_weight(self)
 
 
 Node: TypeAlias = Input | Spiking | Pool | Flatten | Readout

@@ -58,7 +58,7 @@ def weighted_sum(value: Tensor, operator: WeightedSum) -> Tensor:
     Float32 only on a CPU, whose convolutions are direct or matrix products; a GPU may choose transforms or narrower
     operands.
     """
-    weight = torch.from_numpy(operator.weight).to(value.device)
+    weight = torch.from_numpy(operator.weight.codes).to(value.device)
     once = value[:1] if is_static(value) else value
     reach = int(once.abs().max()) if once.numel() else 0
     largest = reach * int(weight.to(torch.int64).abs().flatten(1).sum(1).max())

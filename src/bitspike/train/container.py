@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from bitspike.train.atomic import atomic_write
+from bitspike.atomic import atomic_write
 
 _KEY = "bitspike"
 _CHECKSUM = "sha256"

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from bitspike.train.atomic import atomic_write, refuse_unwritable
+from bitspike.atomic import atomic_write, refuse_unwritable
 
 
 def test_writes_and_replaces(tmp_path):

@@ -1,0 +1,119 @@
+"""The rows of a finished integer network, from its graph alone.
+
+A graph has no batch norms any more. For the figures of its float form each spiking layer counts as having had one, as
+the package's own models have, and no bias besides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bitspike.cost.activity import LayerActivity, layer_activity
+from bitspike.cost.rows import FLOAT_BITS, LayerCost
+from bitspike.integer.check import Value, check
+from bitspike.integer.graph import Dense, Fire, Graph, Integers, Readout, Spiking, WeightedSkip
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Mean values per position and step of one layer's operand, skip operand and result."""
+
+    source: float
+    skip: float | None
+    result: float
+
+
+def describe_graph(graph: Graph, rates: Mapping[str, Rates] | None = None) -> list[LayerCost]:
+    """One row per weighted layer, in order of execution; a convolved skip is a row of its own."""
+    values = check(graph)
+    rows: list[LayerCost] = []
+    for node in graph.nodes:
+        rate = (rates or {}).get(node.name)
+        if isinstance(node, Spiking):
+            rows += _spiking_rows(node, values[node.name], rate, graph, first=not rows)
+        elif isinstance(node, Readout):
+            rows.append(_readout_row(node, rate))
+    return rows
+
+
+def activity_of_graph(graph: Graph, rates: Mapping[str, Rates]) -> list[LayerActivity]:
+    """Firing rate, balance of signs and their entropies of every spiking layer."""
+    return [layer_activity(node.name, rates[node.name].result, node.operator.weight.codes) for node in graph.spiking]
+
+
+def narrowest(values: Integers) -> int:
+    """Bytes of an array at the narrowest of 8, 16 and 32 bits that holds all its values."""
+    if values.size == 0:
+        return 0
+    low, high = int(values.min()), int(values.max())
+    for width, limit in ((1, 1 << 7), (2, 1 << 15)):
+        if -limit <= low and high < limit:
+            return width * values.size
+    return 4 * values.size
+
+
+def bytes_of(fire: Fire) -> int:
+    """Bytes of a spiking layer's per-channel integers."""
+    tables = (fire.threshold, fire.rounding, fire.rounding_fired, fire.shift)
+    return sum(narrowest(table) for table in tables if table is not None)
+
+
+def _spiking_rows(node: Spiking, value: Value, rate: Rates | None, graph: Graph, *, first: bool) -> list[LayerCost]:
+    fire, weight = node.fire, node.operator.weight
+    positions = math.prod(value.shape[1:])
+    static = graph.input.kind == "image" and node.source == graph.input.name
+    main = LayerCost(
+        name=node.name,
+        kind="linear" if isinstance(node.operator, Dense) else "conv",
+        end=first,
+        weights=math.prod(weight.shape),
+        weight_bits=weight.bits,
+        biases=0,
+        norms=value.shape[0],
+        neurons=math.prod(value.shape),
+        membrane_bits=fire.levels.bit_length() + 1,
+        macs=math.prod(weight.shape) * positions,
+        static_input=static,
+        # Pixels are no spikes: a layer that reads them has no input rate.
+        input_rate=None if rate is None or static else rate.source,
+        output_rate=None if rate is None else rate.result,
+        integer_bytes=bytes_of(fire),
+    )
+    if not isinstance(node.skip, WeightedSkip):
+        return [main]
+    weight = node.skip.operator.weight
+    side = LayerCost(
+        name=f"{node.name}.skip",
+        kind="skip",
+        end=False,
+        weights=math.prod(weight.shape),
+        weight_bits=weight.bits,
+        biases=0,
+        norms=0,
+        neurons=0,
+        membrane_bits=main.membrane_bits,
+        macs=math.prod(weight.shape) * positions,
+        input_rate=None if rate is None else rate.skip,
+        integer_bytes=narrowest(node.skip.shift),
+    )
+    return [main, side]
+
+
+def _readout_row(node: Readout, rate: Rates | None) -> LayerCost:
+    weights = math.prod(node.weight.shape)
+    return LayerCost(
+        name=node.name,
+        kind="readout",
+        end=True,
+        weights=weights,
+        weight_bits=node.weight.bits,
+        biases=len(node.bias),
+        norms=0,
+        neurons=0,
+        membrane_bits=FLOAT_BITS,
+        macs=weights,
+        input_rate=None if rate is None else rate.source,
+        integer_bytes=narrowest(node.bias),
+    )

@@ -1,0 +1,49 @@
+"""Rows from a graph alone are the rows of the network that it was lowered from."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as example_settings
+
+from bitspike import lower
+from bitspike.cost.integers import Rates, activity_of_graph, describe_graph
+from bitspike.measuring import describe
+from bitspike.runtime.rates import firing_rates
+from networks import ImageNet, images
+from strategies import RandomNet, plans
+
+
+@given(plan=plans())
+@example_settings(max_examples=40)
+@pytest.mark.filterwarnings("ignore:.*never leak:UserWarning")
+def test_the_same_as_from_the_blocks(plan):
+    net = RandomNet(plan)
+    try:
+        graph = lower(net).graph
+    except ValueError:
+        return
+    rows = describe_graph(graph)
+    for mine, theirs in zip(rows, describe(net), strict=True):
+        assert mine.weight_bits <= theirs.weight_bits  # the bits that the codes need
+        given = {"biases": theirs.biases, "norms": theirs.norms, "weight_bits": theirs.weight_bits}
+        assert replace(mine, **given) == theirs
+
+
+def test_rates_and_activity_of_a_known_network():
+    net = lower(ImageNet())
+    samples = images(6).numpy()
+    rates = firing_rates(net, [samples[:4], samples[4:]])
+    values = net.spikes(samples)
+    assert rates["second"] == Rates(values["first"].mean(), values["first"].mean(), values["second"].mean())
+    assert rates["readout"].source == values["flatten"].mean()
+    first, second = activity_of_graph(net.graph, rates)
+    assert (first.name, first.firing_rate, second.firing_rate) == (
+        "first",
+        rates["first"].result,
+        values["second"].mean(),
+    )
+    rows = describe_graph(net.graph, rates)
+    assert rows[0].input_rate is None and rows[1].input_rate == rates["second"].source
+    with pytest.raises(ValueError, match="no samples were given"):
+        firing_rates(net, [])
