@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from bitspike.lowering import lower
     from bitspike.measuring import measure
     from bitspike.model import create_model
-    from bitspike.runtime import IntegerNet
+    from bitspike.runtime import IntegerNet, certify
 
 _LAZY = {
     "IntegerNet": "bitspike.runtime",
+    "certify": "bitspike.runtime",
     "create_model": "bitspike.model",
     "lower": "bitspike.lowering",
     "measure": "bitspike.measuring",
@@ -35,6 +36,7 @@ __all__ = [
     "QuantSpec",
     "WeightSpec",
     "__version__",
+    "certify",
     "create_model",
     "lower",
     "measure",

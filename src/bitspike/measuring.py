@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,18 +15,10 @@ from bitspike.block.base import in_mode, watching
 from bitspike.block.plain import ImageInput
 from bitspike.block.to_integers import to_node
 from bitspike.cost import CostTable, LayerActivity, LayerCost, layer_activity
+from bitspike.cost.integers import Rates, bytes_of, narrowest
 from bitspike.integer import graph
 from bitspike.lowering import Step, input_ranges, trace
 from bitspike.spec import FLOAT_BITS
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Mean values per position and step of one layer's operand, skip operand and result."""
-
-    source: float
-    skip: float | None
-    result: float
 
 
 def measure(net: nn.Module, batches: Iterable[Tensor | NDArray[np.uint8]] | None = None) -> CostTable:
@@ -110,7 +101,7 @@ def _spiking_rows(
         # Pixels are no spikes: a layer that reads them has no input rate.
         input_rate=None if rate is None or static else rate.source,
         output_rate=None if rate is None else rate.result,
-        integer_bytes=0 if node is None else _bytes_of(node.fire),
+        integer_bytes=0 if node is None else bytes_of(node.fire),
     )
     if block.skip_weight is None:
         return [main]
@@ -150,22 +141,6 @@ def _readout_row(step: Step, block: Readout, rate: Rates | None) -> LayerCost:
         input_rate=None if rate is None else rate.source,
         integer_bytes=integer_bytes,
     )
-
-
-def _bytes_of(fire: graph.Fire) -> int:
-    tables = (fire.threshold, fire.rounding, fire.rounding_fired, fire.shift)
-    return sum(narrowest(table) for table in tables if table is not None)
-
-
-def narrowest(values: graph.Integers) -> int:
-    """Bytes of an array at the narrowest of 8, 16 and 32 bits that holds all its values."""
-    if values.size == 0:
-        return 0
-    low, high = int(values.min()), int(values.max())
-    for width, limit in ((1, 1 << 7), (2, 1 << 15)):
-        if -limit <= low and high < limit:
-            return width * values.size
-    return 4 * values.size
 
 
 @torch.no_grad()

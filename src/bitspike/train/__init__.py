@@ -1,10 +1,10 @@
 """Training: recipes, the loop, augmentation, checkpoints, evaluation."""
 
+from bitspike.runtime import Evaluation, evaluate_integers
 from bitspike.train.augment import AugmentConfig
 from bitspike.train.config import Recipe
 from bitspike.train.ema import MovingAverage
-from bitspike.train.evaluate import Evaluation, evaluate
-from bitspike.train.evaluate_integers import evaluate_integers
+from bitspike.train.evaluate import evaluate
 from bitspike.train.firing import FiringRates
 from bitspike.train.from_recipe import build_net, load_data, train_recipe
 from bitspike.train.interrupt import TrainingStopped

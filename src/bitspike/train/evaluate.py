@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,31 +15,8 @@ from torch import Tensor, nn
 from bitspike.allocation import keep_freed_memory
 from bitspike.block import EventInput, ImageInput
 from bitspike.data import Dataset
+from bitspike.runtime.evaluation import Evaluation, check_samples
 from bitspike.train.firing import FiringRates
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation found; accuracy is a fraction, rates are spikes per neuron and step."""
-
-    accuracy: float
-    correct: int
-    samples: int
-    seconds: float
-    firing_rates: dict[str, float]
-    confusion: NDArray[np.int64]
-    """[classes, classes]: rows are the true class, columns the predicted one."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {
-            "accuracy": self.accuracy,
-            "correct": self.correct,
-            "samples": self.samples,
-            "seconds": self.seconds,
-            "firing_rates": dict(self.firing_rates),
-            "confusion": self.confusion.tolist(),
-        }
 
 
 @contextmanager
@@ -73,21 +49,9 @@ def check_fit(net: nn.Module, dataset: Dataset) -> None:
     if low < 0 or high >= dataset.classes:
         raise ValueError(f"{dataset.name} has labels from {low} to {high}; allowed: 0 to {dataset.classes - 1}")
     entry = _input_block(net)
-    if entry is None:
-        return
-    takes = "images" if isinstance(entry, ImageInput) else "events"
-    if dataset.kind != takes:
-        raise ValueError(f"{dataset.name} holds {dataset.kind}, the network takes {takes}")
-    if entry.shape != tuple(dataset.input_shape):
-        raise ValueError(
-            f"{dataset.name} has samples of shape {_shape(dataset.input_shape)} (C, H, W), the network takes "
-            f"{_shape(entry.shape)}; choose the data set it was made for, or build the network for this one"
-        )
-    if dataset.kind == "events" and entry.time_steps not in (None, dataset.time_steps):
-        raise ValueError(
-            f"{dataset.name} was binned into {dataset.time_steps} time steps, the network takes "
-            f"{entry.time_steps}; load the data with time_steps={entry.time_steps}"
-        )
+    if entry is not None:
+        takes = "images" if isinstance(entry, ImageInput) else "events"
+        check_samples(dataset, takes, entry.shape, entry.time_steps)
 
 
 def _input_block(net: nn.Module) -> ImageInput | EventInput | None:

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from bitspike.atomic import refuse_unwritable
 from bitspike.data import Dataset, dataset_kind, load
 from bitspike.model import create_model, model_defaults
-from bitspike.train.atomic import refuse_unwritable
 from bitspike.train.config import Recipe
 from bitspike.train.random_state import seed_everything
 from bitspike.train.run import TrainResult, train

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from bitspike.block import set_progress_
 from bitspike.data import Dataset
+from bitspike.runtime import Evaluation
 from bitspike.train.batches import Batches
 from bitspike.train.checkpoint import Run, save_state
 from bitspike.train.config import Recipe
-from bitspike.train.evaluate import Evaluation, check_logits, evaluate
+from bitspike.train.evaluate import check_logits, evaluate
 from bitspike.train.firing import FiringRates, regulated_layers
 from bitspike.train.interrupt import StopRequest, TrainingStopped
 from bitspike.train.losses import CLASSIFICATION_LOSSES, spike_rate_loss

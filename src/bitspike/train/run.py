@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from bitspike.allocation import keep_freed_memory
+from bitspike.atomic import refuse_unwritable, temporary_name
 from bitspike.block import ImageInput, Readout, SpikingBlock, blocks_of
 from bitspike.data import Dataset, split_validation
-from bitspike.train.atomic import refuse_unwritable, temporary_name
+from bitspike.runtime import Evaluation
 from bitspike.train.batches import Batches
 from bitspike.train.checkpoint import Progress, Run, load_state, refuse_other_run
 from bitspike.train.config import Recipe
 from bitspike.train.ema import MovingAverage
-from bitspike.train.evaluate import Evaluation, check_fit, evaluate
+from bitspike.train.evaluate import check_fit, evaluate
 from bitspike.train.loop import EpochCallback, TrainingLoop
 from bitspike.train.model_file import ModelHeader, load_model, read_header, save_model
 from bitspike.train.optimizer import build_optimizer
