@@ -114,3 +114,14 @@ def trained(tmp_path_factory, recipes, event_root) -> dict[str, Path]:
         done = run_here("train", recipe, "--out", folder / name, "--device", "cpu", "--data-root", event_root, "--json")
         assert done.code == 0, done.err
     return {name: folder / name / "model.safetensors" for name in recipes}
+
+
+@pytest.fixture(scope="session")
+def written(trained, tmp_path_factory) -> dict[str, Path]:
+    """The integer networks (.bsp) of the trained ones that have any."""
+    folder = tmp_path_factory.mktemp("lowered")
+    files = {name: folder / f"{name}.bsp" for name in ("small", "events")}
+    for name, path in files.items():
+        done = run_here("lower", trained[name], "--out", path, "--json")
+        assert done.code == 0, done.err
+    return files

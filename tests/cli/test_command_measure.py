@@ -76,3 +76,27 @@ def test_a_file_is_complete_and_takes_no_settings(cli, trained):
     done = cli("measure", trained["small"], "--set", "classes=3")
     assert done.code == 2
     assert "is a file and complete" in done.err
+
+
+def test_an_integer_network_costs_what_its_model_costs(cli, trained, written):
+    for name in ("small", "events"):
+        model = cli("measure", trained[name], "--batch", "3", "--json").json
+        file = cli("measure", written[name], "--batch", "3", "--json").json
+        assert file["totals"] == model["totals"]
+        assert file["layers"] == model["layers"]
+        assert any("taken to have had a batch norm" in note for note in file["notes"])
+
+
+def test_an_integer_network_fires_as_its_model_does(cli, trained, written):
+    model = cli("measure", trained["small"], "--samples", "40", "--json").json
+    file = cli("measure", written["small"], "--samples", "40", "--json").json
+    assert file["totals"] == model["totals"]
+    assert file["activity"] == model["activity"]
+    both = cli("measure", trained["small"], "--compare", written["small"], "--samples", "40", "--json").json
+    assert both["compare"]["totals"] == model["totals"]
+
+
+def test_an_integer_network_is_complete(cli, written):
+    done = cli("measure", written["small"], "--spec", "1w4u")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "is an integer network and complete" in done.err

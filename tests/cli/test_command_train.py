@@ -73,7 +73,7 @@ def test_evaluating_reproduces_the_stored_accuracy_in_every_form_and_order(cli, 
 def test_a_run_folder_is_as_good_as_its_model_file(cli, trained):
     shown = cli("evaluate", trained["small"].parent).out
     assert "of digits test as integers" in shown
-    assert "the same as the model file says" in shown
+    assert "the same as the file says" in shown
 
 
 def test_a_network_that_does_not_reproduce_its_number_fails_the_check(cli, trained, tmp_path):

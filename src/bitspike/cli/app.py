@@ -25,7 +25,7 @@ _COMMANDS = (
         """\
 Examples:
   bitspike demo
-  bitspike demo --epochs 5 --out /tmp/demo
+  bitspike demo --epochs 5 --out runs/short-demo
   bitspike demo --json --quiet""",
     ),
     (
@@ -46,7 +46,27 @@ Examples:
 Examples:
   bitspike evaluate runs/demo/qsnn-digits-1w2u/model.safetensors --data digits
   bitspike evaluate model.safetensors --data mnist --limit 1000 --json
-  bitspike evaluate model.safetensors --data nmnist-subset --order steps""",
+  bitspike evaluate model.safetensors --data nmnist-subset --order steps
+  bitspike evaluate model.bsp --data mnist""",
+    ),
+    (
+        "lower",
+        "Write the integer network of a trained network, as one small file.",
+        """\
+Examples:
+  bitspike lower runs/qsnn-mnist-1w2u
+  bitspike lower model.safetensors --out small.bsp
+  bitspike lower model.safetensors --json""",
+    ),
+    (
+        "certify",
+        "Prove on samples that reference, engine and exported C are equal.",
+        """\
+Examples:
+  bitspike certify model.bsp
+  bitspike certify model.bsp --data mnist --samples 1000 --json
+  bitspike certify runs/qsnn-mnist-1w2u --out mnist.bsp
+  bitspike certify model.bsp --no-c                    without a C compiler""",
     ),
     (
         "measure",
@@ -103,6 +123,7 @@ def build_app() -> App:
     )
     for name, summary, examples in _COMMANDS:
         app.command(f"bitspike.cli.{name}:{name}", name=name, help=summary, help_epilogue=examples)
+    app.command("bitspike.cli.export:app", name="export", help="Write a finished network as C99 for microcontrollers.")
     app.command("bitspike.cli.data:app", name="data", help="List data sets and where they lie; fetch and verify them.")
     app.register_install_completion_command(help="Install completion for the present shell.")
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from bitspike.cli.options import Json
@@ -29,6 +30,7 @@ def doctor(*, json: Json = False) -> int:
         "threads": system.threads(),
         "gpus": system.gpus(),
         "engine": system.engine(),
+        "engine_builds": list(system.engine_builds()),
         "data_roots": system.data_folders(),
         "datasets": system.datasets(),
         "self_check": check,
@@ -48,11 +50,16 @@ def _missing(packages: list[dict[str, Any]], found: dict[str, Any]) -> list[dict
         for item in packages
         if item["version"] is None
     ]
+    if not found["engine_builds"]:
+        remedy = "install a C compiler, then bitspike again; in a checkout, `make engine` shows why it failed"
+        if os.environ.get("BITSPIKE_ENGINE_LIBRARY"):
+            remedy = "BITSPIKE_ENGINE_LIBRARY names a library that cannot be used; correct it or leave it out"
+        absent.append({"name": "engine", "brings": "running networks fast and without torch", "remedy": remedy})
     if found["compiler"] is None:
         absent.append(
             {
                 "name": "C compiler",
-                "brings": "building C code",
+                "brings": "building the engine and exported C",
                 "remedy": "install gcc or clang, such as apt-get install gcc libc6-dev",
             }
         )

@@ -12,8 +12,10 @@ from bitspike.cli.output import Output, percent, seconds, table
 if TYPE_CHECKING:
     from torch import nn
 
+    from bitspike.cli.opening import Origin
     from bitspike.data import Dataset
-    from bitspike.train import Evaluation, ModelHeader
+    from bitspike.runtime import Evaluation, IntegerNet
+    from bitspike.train import ModelHeader
 
 Form = Literal["integer", "real", "float"]
 Order = Literal["layers", "steps"]
@@ -42,7 +44,8 @@ def evaluate(
     exit code is 1.
 
     Args:
-        model: a model file (.safetensors) that `train` or `demo` wrote, or the folder of a finished run.
+        model: a model file (.safetensors) that `train` or `demo` wrote, the folder of a finished run, or an integer
+            network (.bsp) that `lower` wrote.
         data: the data set; by default the one it was trained on.
         split: test or train.
         limit: only the first so many samples.
@@ -50,16 +53,16 @@ def evaluate(
         order: layers (all time steps of a layer at once) or steps (as a stream); the numbers are the same.
         confusion: show how often each class was taken for each other.
     """
-    from bitspike.cli.opening import data_for, open_model
+    from bitspike.cli.opening import data_for, open_integers, open_model
 
     at_least("--batch", batch)
     at_least("--limit", limit)
     output = Output(json, quiet)
-    net, header, path = open_model(model)
+    net, header, path = open_integers(model) or open_model(model)
     samples = data_for(header, data, split, root=data_root, download=download)
     if limit is not None:
         samples = samples.subset(slice(0, limit))
-    chosen, where, found = _evaluate(net, samples, form, order, batch, device, output)
+    chosen, engine, found = _evaluate(net, samples, form, order, batch, device, output)
     stored = _stored_accuracy(header, samples)
     reproduced = None if stored is None else found.accuracy == stored
     payload: dict[str, Any] = {
@@ -69,20 +72,44 @@ def evaluate(
         "split": split,
         "form": chosen,
         "order": (order or "layers") if chosen == "integer" else None,
-        "engine": f"reference (torch, {where})",
+        "engine": engine,
         **found.to_dict(),
         "stored_accuracy": stored,
         "reproduced": reproduced,
     }
     if not confusion:
         del payload["confusion"]
+    payload["certified"], certificate = _certified(net) or (None, "")
     _show(output, payload, found, samples if confusion else None)
+    if certificate:
+        output.show(certificate if payload["certified"] else f"warning: {certificate}")
     output.finish(payload)
     # Floats may differ in the last bit between machines; integers may not.
     return 1 if reproduced is False and chosen == "integer" else 0
 
 
 def _evaluate(
+    net: nn.Module | IntegerNet,
+    samples: Dataset,
+    form: Form | None,
+    order: Order | None,
+    batch: int,
+    device: str,
+    output: Output,
+) -> tuple[Form, str, Evaluation]:
+    """The form, what computed it, and what was found."""
+    from bitspike.runtime import IntegerNet
+
+    if isinstance(net, IntegerNet):
+        if form not in (None, "integer"):
+            raise ValueError(f"--form is {form}, but the file holds the integer form alone; give its model file")
+        if device not in ("auto", "cpu"):
+            raise ValueError(f'--device is "{device}", but integer networks run on the CPU; give auto or cpu')
+        return "integer", *_evaluate_integers(net, samples, order, batch, output)
+    return _evaluate_module(net, samples, form, order, batch, device, output)
+
+
+def _evaluate_module(
     net: nn.Module,
     samples: Dataset,
     form: Form | None,
@@ -91,25 +118,29 @@ def _evaluate(
     device: str,
     output: Output,
 ) -> tuple[Form, str, Evaluation]:
-    """The form, the device and what was found."""
     from bitspike.block import real_form
     from bitspike.cli.opening import has_integer_form, lowered
     from bitspike.train import evaluate as evaluate_module
-    from bitspike.train import evaluate_integers
     from bitspike.train.evaluate import check_fit
 
     check_fit(net, samples)
     chosen = _form(has_integer_form(net), form, order)
     place = usable_device(device)
     if chosen == "integer" and (order is not None or place.type == "cpu"):
-        with output.progress(f"{samples.name} {samples.split}", len(samples)) as advance:
-            return (
-                chosen,
-                "cpu",
-                evaluate_integers(lowered(net), samples, batch=batch, order=order or "layers", advance=advance),
-            )
+        return chosen, *_evaluate_integers(lowered(net), samples, order, batch, output)
     with real_form(net) if chosen == "real" else nullcontext():
-        return chosen, str(place), evaluate_module(net.to(place), samples, batch=batch)
+        return chosen, f"reference (torch, {place})", evaluate_module(net.to(place), samples, batch=batch)
+
+
+def _evaluate_integers(
+    net: IntegerNet, samples: Dataset, order: Order | None, batch: int, output: Output
+) -> tuple[str, Evaluation]:
+    from bitspike.runtime import evaluate_integers
+    from bitspike.runtime.evaluation import engine_name
+
+    with output.progress(f"{samples.name} {samples.split}", len(samples)) as advance:
+        found = evaluate_integers(net, samples, batch=batch, order=order or "layers", advance=advance)
+    return engine_name(net), found
 
 
 def _form(quantized: bool, form: Form | None, order: Order | None) -> Form:
@@ -124,12 +155,22 @@ def _form(quantized: bool, form: Form | None, order: Order | None) -> Form:
     return chosen
 
 
-def _stored_accuracy(header: ModelHeader, samples: Dataset) -> float | None:
+def _stored_accuracy(header: ModelHeader | Origin, samples: Dataset) -> float | None:
     """The file's own test accuracy, if it was measured on these very samples."""
     if header.provenance.get("test_fingerprint") != samples.fingerprint:
         return None
     accuracy = header.results.get("test_accuracy")
-    return None if accuracy is None else float(accuracy)
+    return float(accuracy) if isinstance(accuracy, int | float) else None
+
+
+def _certified(net: nn.Module | IntegerNet) -> tuple[bool, str] | None:
+    """Whether the file's certificate holds for its network, and that in words; None without one."""
+    from bitspike.runtime import IntegerNet
+    from bitspike.runtime.certificate import certificate_in_words
+
+    if not isinstance(net, IntegerNet) or net.about.certificate is None:
+        return None
+    return certificate_in_words(net.graph, net.about.certificate)
 
 
 def _show(output: Output, payload: dict[str, Any], found: Evaluation, classes_of: Dataset | None) -> None:
@@ -140,9 +181,9 @@ def _show(output: Output, payload: dict[str, Any], found: Evaluation, classes_of
         f"{found.correct:,} of {found.samples:,} samples in {seconds(found.seconds)}"
     )
     if payload["reproduced"]:
-        output.show("the same as the model file says of these samples")
+        output.show("the same as the file says of these samples")
     elif payload["stored_accuracy"] is not None:
-        output.show(f"NOT the same as the model file says of these samples: {percent(payload['stored_accuracy'])}")
+        output.show(f"NOT the same as the file says of these samples: {percent(payload['stored_accuracy'])}")
     rates = [(name, percent(rate, 1)) for name, rate in found.firing_rates.items()]
     output.show(table("", ("layer", "firing rate"), rates))
     if classes_of is not None:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from bitspike.cli.opening import Origin
     from bitspike.cost import CostTable, LayerActivity
     from bitspike.data import Dataset
+    from bitspike.runtime import IntegerNet
     from bitspike.train import ModelHeader
 
 _AT_ONCE = 32
@@ -52,7 +54,7 @@ def measure(
     samples (--data or --samples).
 
     Args:
-        model: a model file, the folder of a finished run, or a name from `bitspike models`.
+        model: a model file, the folder of a finished run, an integer network (.bsp), or a name from `bitspike models`.
         spec: measure it in other bits, such as 1w2u or 32w32u.
         settings: change an argument of a network made by name, such as classes=100; can be repeated.
         data: measure firing rates on this data set.
@@ -82,19 +84,22 @@ def measure(
 def _is_file(model: str) -> bool:
     """Whether a path is meant, not a registered name."""
     path = Path(model).expanduser()
-    return path.exists() or path.suffix == ".safetensors" or len(path.parts) > 1
+    return path.exists() or path.suffix in (".safetensors", ".bsp") or len(path.parts) > 1
 
 
-def _header(model: str) -> ModelHeader | None:
-    """What a model file says about itself; None for a name."""
-    from bitspike.cli.opening import model_path
+def _header(model: str) -> ModelHeader | Origin | None:
+    """What a file says about itself; None for a name."""
+    from bitspike.cli.opening import model_path, open_integers
     from bitspike.train import read_header
 
-    return read_header(model_path(Path(model))) if _is_file(model) else None
+    if not _is_file(model):
+        return None
+    opened = open_integers(Path(model))
+    return read_header(model_path(Path(model))) if opened is None else opened[1]
 
 
 def _samples(
-    header: ModelHeader | None, data: str | None, split: str, count: int, root: Path | None, download: bool
+    header: ModelHeader | Origin | None, data: str | None, split: str, count: int, root: Path | None, download: bool
 ) -> Dataset:
     """That many samples, evenly spread, since files are often sorted by class."""
     import numpy as np
@@ -144,11 +149,16 @@ def _measure(
     batch: int,
     place: torch.device,
 ) -> Measured:
-    from bitspike.cli.opening import has_integer_form, lowered
+    from bitspike.cli.opening import has_integer_form, lowered, open_integers
     from bitspike.cost import CostTable
     from bitspike.lowering import trace
     from bitspike.measuring import activity, describe, firing_rates
 
+    opened = open_integers(Path(model)) if _is_file(model) else None
+    if opened is not None:
+        if spec is not None or settings:
+            raise ValueError(f"{model} is an integer network and complete; --spec and --set are for other models")
+        return _measure_integers(opened[0], opened[1].model or Path(model).stem, data, batch)
     net = _build(model, spec, settings, data)
     rates = None if data is None else firing_rates(net.to(place), _batches(net, data, place))
     net.cpu()
@@ -162,6 +172,23 @@ def _measure(
     if not _is_file(model) and rates is not None:
         notes.append("the weights are random, so the firing rates say nothing about a trained network")
     return Measured(replace(table, batch=batch), [] if rates is None else activity(net, rates), notes)
+
+
+def _measure_integers(net: IntegerNet, name: str, data: Dataset | None, batch: int) -> Measured:
+    from bitspike.cost import CostTable
+    from bitspike.cost.integers import activity_of_graph, describe_graph
+    from bitspike.runtime.evaluation import check_samples
+    from bitspike.runtime.rates import firing_rates
+
+    entry = net.graph.input
+    rates = None
+    if data is not None:
+        check_samples(data, "images" if entry.kind == "image" else "events", entry.shape, entry.time_steps)
+        rates = firing_rates(net, (inputs for inputs, _ in data.batches(_AT_ONCE)))
+    rows = tuple(describe_graph(net.graph, rates))
+    table = CostTable(name, rows, time_steps=net.graph.readout.time_steps, batch=batch)
+    float_form = "its float form is taken to have had a batch norm in every spiking layer, and no other bias"
+    return Measured(table, [] if rates is None else activity_of_graph(net.graph, rates), [*net.notes, float_form])
 
 
 def _batches(net: nn.Module, data: Dataset, place: torch.device) -> list[torch.Tensor]:

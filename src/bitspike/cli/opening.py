@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,20 @@ if TYPE_CHECKING:
     from bitspike.data import Dataset
     from bitspike.runtime import IntegerNet
     from bitspike.train import ModelHeader
+
+
+_OURS = ("root", "download")  # where data comes from is said on the command line alone
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a file says of the network in it: its registered name, how it was made, what it reached."""
+
+    model: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
 
 
 def model_path(given: Path) -> Path:
@@ -38,6 +54,37 @@ def open_model(given: Path) -> tuple[nn.Module, ModelHeader, Path]:
     return net, header, path
 
 
+def open_integers(given: Path) -> tuple[IntegerNet, Origin, Path] | None:
+    """The network of a `.bsp` file, what the file says about itself, and which file it was; None if it is another.
+
+    Loads no torch. What the file says is looked at by type, since anyone may have written it.
+    """
+    from bitspike.integer.file import is_network_file
+    from bitspike.runtime import IntegerNet
+
+    path = model_path(given)
+    if not is_network_file(path):
+        return None
+    net = IntegerNet.load(path)
+    said = net.about.provenance
+    model = said.get("model")
+    options: dict[str, Any] = {}
+    if net.graph.input.kind == "events":
+        options = {"time_steps": net.graph.input.time_steps, "bound": net.graph.input.bound}
+    recipe = _trained_on(said.get("recipe"), options)
+    return net, Origin(model if isinstance(model, str) else "", options, recipe, said, net.about.results), path
+
+
+def _trained_on(recipe: Any, options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The data of a stranger's recipe, if any; what the network says of its own input stands above it."""
+    data = recipe.get("data") if isinstance(recipe, dict) else None
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        return None
+    given = data.get("options")
+    known = {key: value for key, value in given.items() if key not in _OURS} if isinstance(given, dict) else {}
+    return {"data": {"name": data["name"], "options": {**known, **options}}}
+
+
 def has_integer_form(net: nn.Module) -> bool:
     """Whether every block of a network is quantized."""
     from bitspike.block import blocks_of
@@ -55,7 +102,7 @@ def lowered(net: nn.Module) -> IntegerNet:
 
 
 def data_for(
-    header: ModelHeader, name: str | None, split: str, *, root: Path | None = None, download: bool = False
+    header: ModelHeader | Origin, name: str | None, split: str, *, root: Path | None = None, download: bool = False
 ) -> Dataset:
     """A split as the network was trained to see it: recordings are binned as its recipe says.
 

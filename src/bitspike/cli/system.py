@@ -18,7 +18,7 @@ _PACKAGES = (
     ("safetensors", "core", "model files"),
     ("rich", "core", "tables and progress"),
     ("cyclopts", "core", "the command line"),
-    ("torch", "train", "training, evaluation and, while there is no engine, running networks"),
+    ("torch", "train", "training; running networks where no engine was built"),
     ("scikit-learn", "train", "the digits data set"),
     ("pillow", "train", "folders of pictures"),
 )
@@ -129,9 +129,35 @@ def _torch() -> Any:
         return None
 
 
+def engine_builds() -> tuple[str, ...]:
+    """Instruction sets for which the engine was built and that this processor has, best first; none without engine."""
+    return _engine()[0]
+
+
 def engine() -> str:
     """What runs integer networks here."""
-    return "reference (torch)" if _torch() is not None else "none: torch, on which the reference runs, is missing"
+    built, trouble = _engine()
+    forced = os.environ.get("BITSPIKE_ENGINE", "")
+    if forced and forced not in ("reference", *built):
+        return f"none: BITSPIKE_ENGINE asks for {forced}; allowed here: {', '.join((*built, 'reference'))}"
+    if built and forced != "reference":
+        runs = forced or built[0]
+        others = [name for name in built if name != runs]
+        return runs + (f" (also built: {', '.join(others)})" if others else "")
+    why = "BITSPIKE_ENGINE asks for it" if built else trouble
+    if _torch() is not None:
+        return f"reference (torch), slow: {why}"
+    return f"none: {why}, and torch, on which the reference runs, is missing"
+
+
+def _engine() -> tuple[tuple[str, ...], str]:
+    """The usable builds, and why there are none."""
+    try:
+        from bitspike.engine import builds
+
+        return builds(), "no engine was built"
+    except (ImportError, OSError) as error:
+        return (), " ".join(str(error).split())
 
 
 def data_folders() -> list[str]:

@@ -1,0 +1,114 @@
+"""`bitspike export`: a finished network in the form that other places take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from bitspike.cli.options import Download, Flag, Json, Quiet, Root, at_least
+from bitspike.cli.output import Output, table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bitspike.cli.opening import Origin
+    from bitspike.data import Dataset
+    from bitspike.export import ExportReport
+    from bitspike.runtime import IntegerNet
+    from bitspike.train import ModelHeader
+
+_EXAMPLES = """\
+Examples:
+  bitspike export c model.bsp firmware/
+  bitspike export c runs/qsnn-digits-1w2u firmware/ --data digits --samples 4
+  bitspike export c model.safetensors firmware/ --name digits --force --json"""
+
+app = App(name="export", help_epilogue=_EXAMPLES, help_format="plaintext", default_parameter=Parameter(negative=()))
+
+
+@app.command
+def c(
+    model: Path,
+    out: Path,
+    /,
+    *,
+    name: str | None = None,
+    data: str | None = None,
+    split: Literal["test", "train"] = "test",
+    samples: int = 2,
+    force: Annotated[bool, Flag] = False,
+    data_root: Root = None,
+    download: Download = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Write C99 sources for a microcontroller: no library, no allocation, no floating point.
+
+    The folder holds the network, a Makefile, an example, a self-test with samples in it, and start-up code for four
+    Cortex-M boards.
+
+    Args:
+        model: an integer network (.bsp), a model file (.safetensors), or the folder of a finished run.
+        out: the folder to write, new or empty.
+        name: prefix of the C functions and files (default: the model's name).
+        data: take the self-test's samples from this data set (default: random samples).
+        split: test or train.
+        samples: how many samples the self-test holds.
+        force: write over an earlier export.
+    """
+    from bitspike.cli.opening import data_for
+    from bitspike.export import c_name, export_c, random_samples
+
+    at_least("--samples", samples)
+    output = Output(json, quiet)
+    net, header, path = _open(model)
+    if data is None:
+        chosen = random_samples(net.graph, samples)
+    else:
+        whole = data_for(header, data, split, root=data_root, download=download)
+        chosen = _fitting(whole, net, samples)
+    report = export_c(net, out, name=name or c_name(path.stem), samples=chosen, overwrite=force)
+    _show(output, report)
+    output.finish({"model": str(path), "data": data, **report.to_dict()})
+    return 0
+
+
+def _open(model: Path) -> tuple[IntegerNet, Origin | ModelHeader, Path]:
+    from bitspike.cli.opening import lowered, open_integers, open_model
+
+    found = open_integers(model)
+    if found is not None:
+        return found
+    net, header, path = open_model(model)
+    return lowered(net), header, path
+
+
+def _fitting(data: Dataset, net: IntegerNet, count: int) -> NDArray[np.uint8]:
+    """That many samples as the network takes them, evenly spread, since files are often sorted by class."""
+    import numpy as np
+
+    entry = net.graph.input
+    events = entry.kind == "events"
+    if data.inputs.ndim != (5 if events else 4) or data.inputs.shape[-3:] != entry.shape:
+        raise ValueError(
+            f"{data.name} brings samples of shape {list(data.inputs.shape[1:])}; the network takes {entry.kind} of "
+            f"{list(entry.shape)}"
+        )
+    places = np.unique(np.linspace(0, len(data) - 1, min(count, len(data))).round().astype(int))
+    chosen = data.inputs[places]
+    return np.moveaxis(chosen, 1, 0) if events else chosen
+
+
+def _show(output: Output, report: ExportReport) -> None:
+    rows = [
+        ("memory, static", f"{report.ram_bytes:,}"),
+        ("memory with BITSPIKE_REUSE_INPUT=1", f"{report.ram_bytes_reuse:,}"),
+        ("weights", f"{report.weight_bytes:,}"),
+        ("all constant data", f"{report.constant_bytes:,}"),
+    ]
+    output.show(f"{report.folder}: {len(report.files)} files; functions {report.name}_init, _step, _logits, _argmax")
+    output.show(table("", ("", "bytes"), rows))
+    output.hint(f"code and stack come on top; next: make -C {report.folder} test")
