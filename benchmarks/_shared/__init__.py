@@ -1,0 +1,1 @@
+"""What the benchmarks have in common: peers' environment, workers, interleaved timing, rows. Standard library only."""
