@@ -68,7 +68,7 @@ def convolve(value: NDArray, weight: NDArray, stride: tuple[int, int], padding: 
 
 
 def _sum(value: NDArray, operator: g.WeightedSum) -> NDArray[np.int64]:
-    weight = operator.weight.astype(np.int64)
+    weight = operator.weight.codes.astype(np.int64)
     if isinstance(operator, g.Dense):
         return np.einsum("tbc,oc->tbo", value.astype(np.int64), weight)
     return convolve(value.astype(np.int64), weight, operator.stride, operator.padding)
@@ -196,7 +196,7 @@ def bounds(graph: g.Graph) -> dict[str, int]:
 
 
 def _magnitude(operator: g.WeightedSum, operand: tuple[NDArray, NDArray]) -> NDArray[np.int64]:
-    weight = operator.weight.astype(np.int64)
+    weight = operator.weight.codes.astype(np.int64)
     low, high = (np.broadcast_to(part.reshape(1, -1, *(1,) * (weight.ndim - 2)), weight.shape) for part in operand)
     axes = tuple(range(1, weight.ndim))
     largest = np.maximum(weight * low, weight * high).sum(axes)

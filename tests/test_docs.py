@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+from needed_tools import need_tool
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
@@ -20,6 +22,7 @@ PAGES = sorted(
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NEEDS_DATA = re.compile(r"# needs data: ([\w, -]+)\n")
+NEEDS_TOOLS = re.compile(r"# needs tools: ([\w, -]+)\n")
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
 
@@ -78,6 +81,9 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
         if missing:
             left_out.append(f"line {block.line} needs {', '.join(missing)}")
             continue
+        tools = NEEDS_TOOLS.match(block.code)
+        for tool in tools[1].split(", ") if tools else ():
+            need_tool(tool)
         # The empty lines in front make tracebacks name the line of the page.
         exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), namespace)
     if left_out:
@@ -154,7 +160,7 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
 
 def split_command(words: list[str]) -> tuple[str, ...]:
     """The subcommands at the start of a command line."""
-    subcommands = {"data": ("info", "fetch", "verify")}
+    subcommands = {"data": ("info", "fetch", "verify"), "export": ("c",)}
     if not words or words[0].startswith("-"):
         return ()
     inner = subcommands.get(words[0], ())
@@ -298,13 +304,19 @@ def test_environment_variables_equal_the_code() -> None:
     documented = set(rows(reference("environment.md")))
     sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), ROOT / "Makefile", ROOT / ".ci" / "run"]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources if path != Path(__file__).resolve())
-    ours = set(re.findall(r"BITSPIKE_[A-Z]+(?:_[A-Z]+)*", text))
+    ours = set(re.findall(r"BITSPIKE_[A-Z]+(?:_[A-Z]+)*", text)) - macros()
     read = set(re.findall(r"environ(?:\.get\(|\[)\s*\"([A-Z_]+)\"", text))
     makes = set(re.findall(r"^([A-Z]+) \?=", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert ours | makes <= documented
     assert read <= documented
     for name in documented:
         assert name in text or name == "OMP_NUM_THREADS", f"nothing reads {name}"
+
+
+def macros() -> set[str]:
+    """Names of the C sources, which Python only passes on to a compiler."""
+    sources = [path for ending in ("*.c", "*.h") for path in (ROOT / "src").rglob(ending)]
+    return {name for path in sources for name in re.findall(r"BITSPIKE_\w+", path.read_text(encoding="utf-8"))}
 
 
 def test_models_equal_the_registry() -> None:

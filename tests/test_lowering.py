@@ -58,8 +58,8 @@ def test_graph_of_a_known_network():
     ]
     assert integer.graph.input == graph.Input("input", "image", (2, 6, 6), 3, (102, 153), 255, 1 / 63.75)
     assert (first.source, second.source, second.skip) == ("input", "first", graph.PlainSkip("first", 1, None, 1))
-    assert first.operator.weight.dtype == np.int8
-    assert set(np.unique(second.operator.weight)) == {-1, 1}
+    assert first.operator.weight.codes.dtype == np.int8
+    assert set(np.unique(second.operator.weight.codes)) == {-1, 1}
     assert (first.fire.leak, first.fire.leak_exponent, first.fire.levels) == (1, 1, 7)
     assert second.fire.threshold.shape == (5, 2)
     assert second.fire.stream == 1
@@ -127,7 +127,7 @@ def test_control_flow_and_shared_blocks():
     for now in events():
         logits = integer.step(now.numpy(), state)
     assert np.array_equal(logits, integer.predict(events().numpy()))
-    assert set(state.membranes) == {"start", "again", "again#2", "again#3"}
+    assert set(state.membranes()) == {"start", "again", "again#2", "again#3"}
 
 
 def test_blocks_inside_foreign_containers_and_identities_lower():

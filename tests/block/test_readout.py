@@ -20,7 +20,7 @@ def readout(weight, bias=None, bits=8):
 def test_one_scale_and_a_bias_rounded_once():
     block = readout([[1.27, 0.0], [0.01, -0.64]], [0.005, -0.015])
     node = block.to_node("r", "x", 3)
-    assert node.weight.tolist() == [[127, 0], [1, -64]]
+    assert node.weight.codes.tolist() == [[127, 0], [1, -64]]
     assert node.bias.tolist() == [2, -4]  # 3 * 0.5 = 1.5 and 3 * -1.5 = -4.5, half up
     assert node.unit == np.float32(np.float32(1.27) / np.float32(127) / 3)
     assert node.time_steps == 3
