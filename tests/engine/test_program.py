@@ -14,7 +14,7 @@ import pytest
 from varied_graphs import varied_graph, varied_samples, varied_weight
 
 from bitspike.engine import KERNELS, Engine, builds
-from bitspike.engine.library import loaded_library
+from bitspike.engine.library import build_number, loaded_library
 from bitspike.engine.program import program
 from bitspike.integer import graph as g
 
@@ -51,8 +51,9 @@ def small_graph(**changes: object) -> g.Graph:
     )
 
 
-def refusal(flat: bytes, build: int = 0, kernel: int = 0) -> str:
-    """The engine's sentence about a program; empty if it takes it."""
+def refusal(flat: bytes, build: int | None = None, kernel: int = 0) -> str:
+    """The engine's sentence about a program; empty if it takes it. build: the best one that runs here."""
+    build = build_number(None) if build is None else build
     library, message = loaded_library(), ctypes.create_string_buffer(512)
     net = library.bs_net_new(flat, len(flat), build, kernel, message, 512)
     if not net:

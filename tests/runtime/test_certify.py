@@ -137,7 +137,7 @@ def test_it_lives_in_the_file(net, tmp_path):
 def test_what_was_left_out_is_said(net):
     best, *others = builds()
     found = certify(net, images(1).numpy(), builds=[best], kernels=["dense", "lanes"], compiled=False)
-    assert set(found.missing) == {
+    assert {text for text in found.missing if "this processor cannot run it" not in text} == {
         *(f"engine {name}: left out as asked" for name in others),
         "kernel auto: left out as asked",
         "kernel planes: left out as asked",
@@ -150,8 +150,9 @@ def test_what_was_left_out_is_said(net):
 def test_without_a_compiler_the_engine_alone_is_compared(net, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     found = certify(net, images(1).numpy())
-    assert [text.partition(":")[0] for text in found.missing] == ["compiled C", "compiled C, input sums kept"]
-    assert all("installed" in text for text in found.missing)
+    absent = [text for text in found.missing if "this processor cannot run it" not in text]
+    assert [text.partition(":")[0] for text in absent] == ["compiled C", "compiled C, input sums kept"]
+    assert all("installed" in text for text in absent)
     assert {each.runner for each in found.compared} == {"reference", *(f"engine {name}" for name in builds())}
     assert "compiler" not in found.versions
 

@@ -3,10 +3,18 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 
 from bitspike.train.interrupt import StopRequest
+
+
+def wait_for(event, seconds=10.0):
+    """Another thread may take the signal first, so it arrives when the system likes."""
+    end = time.monotonic() + seconds
+    while not event() and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -15,15 +23,18 @@ def test_the_first_signal_is_noted_and_handlers_are_restored(number):
     with StopRequest() as stop:
         assert stop.received is None
         os.kill(os.getpid(), number)
+        wait_for(lambda: stop.received is not None)
         assert stop.received == number
         assert signal.getsignal(number) == before
     assert signal.getsignal(number) == before
 
 
 def test_a_second_ctrl_c_acts_at_once():
-    with pytest.raises(KeyboardInterrupt), StopRequest():
+    with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
+        wait_for(lambda: stop.received is not None)
         os.kill(os.getpid(), signal.SIGINT)
+        wait_for(lambda: False)
         raise AssertionError("the second signal was swallowed")
 
 
