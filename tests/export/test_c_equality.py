@@ -176,9 +176,13 @@ def test_a_readout_of_pixels_and_a_single_step():
     assert_equal(IntegerNet(graph), samples, reuse_input=True)
 
 
-@pytest.mark.parametrize("name", ["small8", "small_touch", "vggsnn", "resnet19"])
+@pytest.mark.parametrize("name", ["small8", "small_touch", "vggsnn", "resnet19", "resnet20"])
 def test_models_of_the_registry(name):
-    options = {"vggsnn": {"input_shape": (2, 16, 16)}, "resnet19": {"input_shape": (3, 8, 8)}}
+    options = {
+        "vggsnn": {"input_shape": (2, 16, 16)},
+        "resnet19": {"input_shape": (3, 8, 8)},
+        "resnet20": {"input_shape": (3, 8, 8), "first": 16, "widths": (16, 32, 64)},
+    }
     net = create_model(name, spec="1w2u", time_steps=2, **options.get(name, {}))
     settle_(net)
     integers = lower(net.eval())

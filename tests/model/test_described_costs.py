@@ -2,7 +2,7 @@
 
 import pytest
 
-from bitspike.cost import as_float, memory, qsnn_footprint, qsnn_model_size
+from bitspike.cost import as_float, memory, qpsnn_model_size, qsnn_footprint, qsnn_model_size
 from bitspike.measuring import describe
 from bitspike.model import create_model
 
@@ -52,6 +52,15 @@ def test_resnet19_is_counted_exactly():
     assert sum(row.weights for row in rows if row.kind == "skip") == 128 * 256 + 256 * 512
     assert {row.weight_bits for row in rows} == {1, 8}
     assert rows[-1].neurons == 0
+
+
+@pytest.mark.parametrize(("classes", "bits", "printed"), [(100, 32, "68.4"), (100, 2, "4.51"), (10, 2, "4.33")])
+def test_resnet20_is_as_large_as_qpsnn_prints(classes, bits, printed):
+    rows = rows_of("resnet20", "2w8u", classes=classes)
+    assert_printed(qpsnn_model_size(rows, bits), printed)
+    assert sum(row.neurons for row in rows) == 1_441_792
+    assert [row.name for row in rows if row.end] == ["first", "readout"]
+    assert not any(row.kind == "skip" for row in rows)
 
 
 def test_vggsnn_as_trained():

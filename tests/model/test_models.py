@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from bitspike.block.norm import ChannelNorm
 from bitspike.model import create_model, list_models
 
 EVENT_MODELS = ("vggsnn", "small_events", "small_touch")
+SLIM = {"first": 16, "widths": (16, 32, 64)}
 
 
 def parameters(net):
@@ -28,6 +30,8 @@ def sample_input(net, batch=2, seed=0):
         ("resnet19", {}, 12_569_226),
         ("resnet19", {"skip_norm": "shared"}, 12_569_226 - 2 * (256 + 512)),
         ("resnet19", {"classes": 100}, 12_569_226 + 90 * 513),
+        ("resnet20", {}, 17_038_026 + 2 * (64 + 6 * (128 + 256 + 512))),
+        ("resnet20", SLIM, 268_346 + 2 * (16 + 6 * (16 + 32 + 64))),
         ("vgg16", {}, 14_724_042),
         ("vgg16", {"input_shape": (3, 64, 64), "classes": 200}, 14_724_042 - 5_130 + 200 * 2_049),
         ("vgg16", {"input_shape": (3, 64, 64), "head": "global"}, 14_724_042),
@@ -41,6 +45,14 @@ def sample_input(net, batch=2, seed=0):
 )
 def test_parameter_counts(name, options, count):
     assert parameters(create_model(name, **options)) == count
+
+
+@pytest.mark.parametrize(("classes", "count"), [(10, 17_038_026), (100, 17_084_196)])
+def test_resnet20_without_its_batch_norms_has_the_published_count(classes, count):
+    with torch.device("meta"):
+        net = create_model("resnet20", classes=classes)
+    norms = sum(parameters(module) for module in net.modules() if isinstance(module, ChannelNorm))
+    assert parameters(net) - norms == count
 
 
 def test_the_head_decides_the_readout():
@@ -72,6 +84,8 @@ def test_small_networks_train_and_evaluate(name, spec):
     [
         ("resnet19", {"input_shape": (3, 8, 8)}),
         ("resnet19", {"input_shape": (3, 8, 8), "skip_norm": "shared"}),
+        ("resnet20", {"input_shape": (3, 8, 8), **SLIM}),
+        ("resnet20", {"input_shape": (3, 7, 6), "first": 4, "widths": (7, 7, 10)}),
         ("vgg16", {"input_shape": (3, 32, 32), "time_steps": 1}),
         ("vgg16", {"input_shape": (3, 16, 16), "time_steps": 1, "head": "global"}),
         ("vggsnn", {"input_shape": (2, 16, 16), "time_steps": 2}),
@@ -98,6 +112,30 @@ def test_residual_block_adds_its_input_as_membrane_input():
     assert torch.equal(passed, spikes)
 
 
+def test_skips_without_parameters_put_their_channels_in_the_middle():
+    """With all weights of a block gone, every second pixel passes, channel 0 of 4 as channel 2 of 8."""
+    net = create_model("resnet20", input_shape=(3, 8, 8), first=4, widths=(4, 8, 16))
+    block = net.stage2[0].eval()
+    assert block.second.skip.stride == 2
+    assert block.second.skip.channel_map == (-1, -1, 0, 1, 2, 3, -1, -1)
+    with torch.no_grad():
+        block.first.weight.zero_()
+        block.second.weight.zero_()
+        spikes = (torch.rand(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(1)) < 0.5).float()
+        passed = block(spikes)
+    assert torch.equal(passed[:, :, 2:6], spikes[..., ::2, ::2])
+    assert not passed[:, :, :2].any()
+    assert not passed[:, :, 6:].any()
+
+
+def test_resnet20_trains():
+    net = create_model("resnet20", spec="2w4u", input_shape=(3, 8, 8), first=4, widths=(4, 8, 16)).train()
+    logits = net(sample_input(net))
+    logits.square().mean().backward()
+    assert logits.shape == (2, 2, 10)
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
 @pytest.mark.parametrize("name", list_models())
 def test_mean_and_std_of_the_data_are_accepted(name):
     events = name in EVENT_MODELS
@@ -116,6 +154,13 @@ def test_mean_and_std_of_the_data_are_accepted(name):
         ("vgg16", {"input_shape": (3, 16, 16)}, "at least 32"),
         ("vgg16", {"head": "mean"}, "head is 'mean'; allowed are local, global"),
         ("resnet19", {"skip_norm": "none"}, "skip_norm is 'none'; allowed are own, shared"),
+        ("resnet20", {"widths": (128, 256)}, "give three numbers of channels"),
+        (
+            "resnet20",
+            {"first": 64, "widths": (32, 64, 128)},
+            "first is 64 and widths is .*a skip can add channels but not",
+        ),
+        ("resnet20", {"input_shape": (3, 3, 8)}, "width of at least 4"),
         ("vggsnn", {"input_shape": (2, 8, 8)}, "halves the map 4 times"),
     ],
 )

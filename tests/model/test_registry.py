@@ -13,6 +13,7 @@ from bitspike.spec import QuantSpec
 def test_listing_by_pattern():
     assert list_models() == [
         "resnet19",
+        "resnet20",
         "small28",
         "small8",
         "small_events",
@@ -20,7 +21,7 @@ def test_listing_by_pattern():
         "vgg16",
         "vggsnn",
     ]
-    assert list_models("res*") == ["resnet19"]
+    assert list_models("res*") == ["resnet19", "resnet20"]
     assert list_models("vgg*") == ["vgg16", "vggsnn"]
     assert list_models("nothing") == []
 

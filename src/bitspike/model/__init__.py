@@ -2,6 +2,7 @@
 
 from bitspike.model.registry import create_model, list_models, model_defaults, register_model
 from bitspike.model.resnet19 import ResNet19
+from bitspike.model.resnet20 import ResNet20
 from bitspike.model.small import Small8, Small28, SmallEvents, SmallTouch
 from bitspike.model.vgg16 import VGG16
 from bitspike.model.vggsnn import VGGSNN
@@ -10,6 +11,7 @@ __all__ = [
     "VGG16",
     "VGGSNN",
     "ResNet19",
+    "ResNet20",
     "Small8",
     "Small28",
     "SmallEvents",

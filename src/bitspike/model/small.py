@@ -38,17 +38,14 @@ class _SmallImages(nn.Module):
             raise ValueError(f"widths is {list(widths)}; give two numbers of channels, one a convolution.")
         first, second = widths
         self.input = ImageInput(shape, mean=channel_means(mean, channels), std=std, time_steps=time_steps)
-        self.conv1 = SpikingConv2d(channels, first, input_scale=1 / (255 * std))
-        self.pool1 = MaxPool(2)
-        self.conv2 = SpikingConv2d(first, second)
-        self.pool2 = MaxPool(2)
+        self.conv1 = SpikingConv2d(channels, first, input_scale=1 / (255 * std), pool=MaxPool(2))
+        self.conv2 = SpikingConv2d(first, second, pool=MaxPool(2))
         self.flatten = Flatten()
         self.readout = Readout(second * (height // 4) * (width // 4), checked_classes(classes))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] (uint8) to logits [T, B, classes]."""
-        spikes = self.pool1(self.conv1(self.input(images)))
-        spikes = self.pool2(self.conv2(spikes))
+        spikes = self.conv2(self.conv1(self.input(images)))
         logits: Tensor = self.readout(self.flatten(spikes))
         return logits
 

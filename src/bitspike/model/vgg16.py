@@ -46,18 +46,18 @@ class VGG16(nn.Module):
         layers: list[nn.Module] = []
         inputs = channels
         for stage, widths in enumerate(STAGES):
-            if stage > 0:
-                layers.append(MaxPool(2))
-            for outputs in widths:
+            for number, outputs in enumerate(widths):
                 scale = 1.0 if layers else 1 / (255 * std)
-                layers.append(SpikingConv2d(inputs, outputs, input_scale=scale))
+                pooled = number + 1 == len(widths) and stage + 1 < len(STAGES)
+                pool = MaxPool(2) if pooled else None
+                layers.append(SpikingConv2d(inputs, outputs, input_scale=scale, pool=pool))
                 inputs = outputs
         self.layers = nn.Sequential(*layers)
         self.pool = SumPool(2) if head == "local" else GlobalSumPool()
         self.flatten = Flatten()
         area = (height // 2**halvings) * (width // 2**halvings)
-        positions, pooled = (area, 4) if head == "local" else (1, area)
-        self.readout = Readout(inputs * positions, checked_classes(classes), input_scale=1 / pooled)
+        positions, window = (area, 4) if head == "local" else (1, area)
+        self.readout = Readout(inputs * positions, checked_classes(classes), input_scale=1 / window)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] to logits [T, B, classes]."""

@@ -47,10 +47,10 @@ class VGGSNN(nn.Module):
         self.input = EventInput(shape, bound=bound, time_steps=time_steps)
         layers: list[nn.Module] = []
         for widths in STAGES:
-            for outputs in widths:
-                layers.append(SpikingConv2d(inputs, outputs))
+            for number, outputs in enumerate(widths):
+                pool = SumPool(2) if number + 1 == len(widths) else None
+                layers.append(SpikingConv2d(inputs, outputs, pool=pool))
                 inputs = outputs
-            layers.append(SumPool(2))
         if head == "global":
             layers.append(GlobalSumPool())
         self.layers = nn.Sequential(*layers)
