@@ -62,7 +62,7 @@ def _firing_at(net: nn.Module, rate: float) -> Iterator[None]:
             return float(spikes.mean())
 
         approach(rate_at, rate)
-        return spikes
+        return spikes if block.pool is None else block.pool(spikes)
 
     blocks = [module for module in net.modules() if isinstance(module, SpikingBlock)]
     hooks = [block.register_forward_hook(hook) for block in blocks]

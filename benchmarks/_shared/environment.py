@@ -24,20 +24,24 @@ def peers_python() -> Path:
     return PEERS / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def ensure(group: str, packages: Sequence[str], say: Callable[[str], None]) -> Path:
+def ensure(group: str, packages: Sequence[str], say: Callable[[str], None], alone: Sequence[str] = ()) -> Path:
     """Install pinned packages into `.venv-peers` unless they are there; its interpreter.
 
     group: a name of these packages, of which a marker file remembers what was installed.
+    alone: packages installed without what they ask for; name what they really need among the others.
     """
-    pins = "\n".join(packages) + "\n" + (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    wanted = [*packages, *(f"{package} --no-deps" for package in alone)]
+    pins = "\n".join(wanted) + "\n" + (ROOT / "constraints.txt").read_text(encoding="utf-8")
     marker = PEERS / f".{group}-{hashlib.sha256(pins.encode()).hexdigest()[:12]}"
     if marker.is_file():
         return peers_python()
-    say(f"installing {', '.join(packages)} into {PEERS.name} (about a minute)")
+    say(f"installing {', '.join([*packages, *alone])} into {PEERS.name} (about a minute)")
     if not peers_python().is_file():
         _run([sys.executable, "-m", "venv", str(PEERS)], group)
     pip = [str(peers_python()), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     _run([*pip, "--constraint", str(ROOT / "constraints.txt"), *packages], group)
+    if alone:
+        _run([*pip, "--no-deps", *alone], group)
     marker.touch()
     return peers_python()
 

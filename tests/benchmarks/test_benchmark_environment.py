@@ -36,6 +36,16 @@ def test_packages_are_installed_once_and_under_the_constraints(peers):
     assert len(peers) == 2
 
 
+def test_packages_that_ask_for_too_much_are_installed_alone(peers):
+    for _ in range(2):
+        ensure("jelly", ["torch==2.13.0", "loguru==0.7.3"], lambda _: None, alone=["spikingjelly==2.0.0"])
+    assert len(peers) == 3
+    assert peers[1][-2:] == ["torch==2.13.0", "loguru==0.7.3"]
+    assert peers[2][-2:] == ["--no-deps", "spikingjelly==2.0.0"]
+    ensure("jelly", ["torch==2.13.0", "loguru==0.7.3", "spikingjelly==2.0.0"], lambda _: None)
+    assert len(peers) == 4  # not the same
+
+
 def test_other_pins_are_installed_anew(peers):
     ensure("torch", ["torch==2.13.0"], print)
     ensure("torch", ["torch==2.14.0"], print)

@@ -1,0 +1,1 @@
+"""Participants, networks and measurements of `training.py`."""
