@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bitspike import QuantSpec
-from bitspike.block import ConvSkip, Form, SpikingConv2d, blocks_of, quantize_, real_form
+from bitspike.block import ConvSkip, Form, SpikingConv2d, blocks_of, native, quantize_, real_form
 from bitspike.block.training import float_spikes
 from bitspike.spec import MembraneSpec, WeightSpec
 from networks import ImageNet, images, settle_
@@ -117,7 +117,8 @@ def test_the_training_membrane_uses_the_integer_forms_step():
     plain = training.lif
     try:
         training.lif = lambda current, spec, given: seen.append(given) or plain(current, spec, given)
-        net.train()(images())
+        with native.plain():
+            net.train()(images())
     finally:
         training.lif = plain
     # The statistics are those that this very pass has left.

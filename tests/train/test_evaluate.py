@@ -54,7 +54,7 @@ def test_batch_size_changes_nothing_and_the_networks_state_stays(spec, images):
     net = create_model("small8", spec=spec, widths=[4, 8], classes=3, mean=[0.25], std=0.2)
     net(torch.from_numpy(images.inputs))
     net.train()
-    net.pool1.eval()
+    net.conv1.pool.eval()
     whole, parts = evaluate(net, images), evaluate(net, images, batch=7)
     assert np.array_equal(whole.confusion, parts.confusion)
     if spec == "1w2u":
@@ -62,7 +62,7 @@ def test_batch_size_changes_nothing_and_the_networks_state_stays(spec, images):
     assert list(whole.firing_rates) == ["conv1", "conv2"]
     assert net.training
     assert net.conv1.training
-    assert not net.pool1.training
+    assert not net.conv1.pool.training
 
 
 def test_events_enter_time_first(events):

@@ -66,6 +66,11 @@ class Block(nn.Module):
         raise TypeError(f"{type(self).__name__} does not say what it computes; a block overrides `compute`")
 
 
+def is_watched() -> bool:
+    """Whether somebody wants to see every block that runs."""
+    return _WATCHER.get() is not None
+
+
 @contextlib.contextmanager
 def watching(note: Note) -> Iterator[None]:
     """Call `note(block, operands, result)` for every block that runs inside."""

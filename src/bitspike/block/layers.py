@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from bitspike.block.base import Form, count, integers, pair
+from bitspike.block.base import Form, count, integers, is_watched, pair
+from bitspike.block.native import native_spikes, usable
+from bitspike.block.plain import MaxPool, SumPool
 from bitspike.block.real import real_spikes
 from bitspike.block.spiking import ConvSkip, Skip, SpikingLayer, Window
 from bitspike.block.to_integers import to_node
 from bitspike.block.training import float_spikes
 from bitspike.integer import ops
 
+FiringListener = Callable[[Tensor, int], None]
+
 
 class SpikingBlock(SpikingLayer):
-    """Common base of `SpikingConv2d` and `SpikingLinear`: a spiking layer that runs in the form that is asked for."""
+    """Common base of `SpikingConv2d` and `SpikingLinear`: a spiking layer that runs in the form that is asked for.
+
+    pool: max or sum pooling that the block ends with, a block of its own in the integer form.
+    on_firing: functions that get the number of spikes, before pooling, and of places for them, at every call.
+    """
+
+    def __init__(self, weight: Tensor, *, pool: MaxPool | SumPool | None = None, **options: Any) -> None:
+        super().__init__(weight, **options)
+        self.pool = pool
+        self.on_firing: list[FiringListener] = []
+
+    def forward(self, *operands: Tensor) -> Tensor:
+        """Spikes, behind the pool if there is one."""
+        if self.form is Form.TRAINING and not is_watched():
+            value, skip = self.operands(operands)
+            if usable(self, value, skip):
+                fused = self.pool if self.pool is not None and self.pool.halves else None
+                spikes, fired, places = native_spikes(self, value, skip, None if fused is None else fused.kind)
+                for listener in self.on_firing:
+                    listener(fired, places)
+                return spikes if self.pool is None or fused is not None else self.pool(spikes)
+        spikes = super().forward(*operands)
+        if self.on_firing:
+            # Without a gradient, counted as whole numbers, so that the result does not depend on the batch size.
+            fired = spikes.sum(dtype=torch.float32) if spikes.requires_grad else spikes.count_nonzero()
+            for listener in self.on_firing:
+                listener(fired, spikes.numel())
+        return spikes if self.pool is None else self.pool(spikes)
 
     def compute(self, *operands: Tensor) -> Tensor:
         """Spikes [T, B, C, ...] of the input [T, B, ...] and, with a skip, of its operand."""
@@ -37,6 +71,7 @@ class SpikingConv2d(SpikingBlock):
 
     padding defaults to half the kernel. input_scale is the real value of one unit of the input: 1 for spikes and
     counts, 1 / (255 std) for the first layer of an image network. With a skip, call it as `block(x, skip)`.
+    pool: `MaxPool(2)`, say; the same network as with a block of its own behind this one, but faster to train.
     """
 
     def __init__(
@@ -51,6 +86,7 @@ class SpikingConv2d(SpikingBlock):
         norm: bool = True,
         skip: Skip | None = None,
         input_scale: float = 1.0,
+        pool: MaxPool | SumPool | None = None,
     ) -> None:
         kernel, steps = pair(kernel_size), pair(stride)
         count("SpikingConv2d", in_channels=in_channels, out_channels=out_channels)
@@ -72,6 +108,7 @@ class SpikingConv2d(SpikingBlock):
             skip_weight=skip_weight,
             skip_window=skip_window,
             input_scale=input_scale,
+            pool=pool,
         )
 
     def extra_repr(self) -> str:

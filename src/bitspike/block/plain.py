@@ -87,11 +87,18 @@ def _check_samples(block: Block, samples: Tensor, axes: int, shape: tuple[int, .
 class _WindowPool(Block):
     """What pooling over windows shares; windows do not reach beyond the map."""
 
+    kind = ""
+
     def __init__(self, kernel: int | tuple[int, int], stride: int | tuple[int, int] | None = None) -> None:
         super().__init__()
         self.kernel = pair(kernel)
         self.stride = self.kernel if stride is None else pair(stride)
         count(type(self).__name__, kernel=min(self.kernel), stride=min(self.stride))
+
+    @property
+    def halves(self) -> bool:
+        """Whether windows are of 2x2, side by side."""
+        return self.kernel == self.stride == (2, 2)
 
     def extra_repr(self) -> str:
         """Kernel and stride."""

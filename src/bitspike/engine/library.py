@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 KERNELS = ("auto", "planes", "dense", "lanes")
 _NAMES = ("_engine.so", "_engine.dylib", "_engine.dll")
 
@@ -21,6 +21,18 @@ class Record(ctypes.Structure):
         ("values", POINTER(c_void_p)),
         ("membranes", POINTER(c_void_p)),
         ("spikes", c_void_p),
+    ]
+
+
+class Layer(ctypes.Structure):
+    """`bs_layer` of training.h: the shape, the neurons and the memory of one layer."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("steps", "samples", "height", "width", "channels")),
+        *((name, c_int32) for name in ("half_sums", "half_spikes", "fixed", "pool", "soft", "levels")),
+        *((name, c_float) for name in ("offset", "leak", "threshold", "per_spike")),
+        *((name, c_void_p) for name in ("sums", "extra", "gain", "shift", "extra_gain", "step")),
+        *((name, c_void_p) for name in ("mean", "extra_mean", "spikes", "gradient", "flow")),
     ]
 
 
@@ -42,6 +54,12 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bs_state_bytes": (c_size_t, (c_void_p,)),
     "bs_state_membrane": (None, (c_void_p, c_void_p, c_int, c_void_p, c_int)),
     "bs_state_total": (None, (c_void_p, c_void_p, POINTER(c_int64), POINTER(c_int64), c_int)),
+    "bs_train_moments": (c_int, (c_int, c_void_p, c_int, c_int64, c_int64, c_void_p, c_void_p)),
+    "bs_train_forward": (c_int64, (c_int, POINTER(Layer), c_int64, c_int64)),
+    "bs_train_backward": (c_int, (c_int, POINTER(Layer), c_int64, c_int64, c_void_p)),
+    "bs_train_affine": (None, (c_int, *[c_void_p] * 2, c_int, c_int64, c_int64, *[c_void_p] * 4)),
+    "bs_train_pack": (c_int, (c_int, c_void_p, c_int, c_int64, c_void_p)),
+    "bs_train_unpack": (None, (c_int, c_void_p, c_int, c_int64, c_void_p)),
 }
 
 

@@ -1,14 +1,14 @@
-"""Firing rates of every spiking block, collected through forward hooks."""
+"""Firing rates of every spiking block, told by the blocks themselves."""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import torch
 from torch import Tensor, nn
 
 from bitspike.block import SpikingBlock
+from bitspike.block.layers import FiringListener
 
 
 class FiringRates:
@@ -18,9 +18,8 @@ class FiringRates:
             net(images)
         rates.mean()                     # {"block.name": spikes / (neurons * samples * steps)}
 
-    Rates add up over forward passes until `clear()`. The hooks belong to this object and this net, so several
-    nets can be watched at once. `differentiable=True` keeps the graph, for a loss on the rates; otherwise
-    spikes are counted as whole numbers, so that the result does not depend on the batch size.
+    Rates add up over forward passes until `clear()`. Several nets can be watched at once. `differentiable=True`
+    keeps the graph, for a loss on the rates.
     """
 
     def __init__(self, net: nn.Module, *, differentiable: bool = False) -> None:
@@ -28,27 +27,28 @@ class FiringRates:
         self.differentiable = differentiable
         self._spikes: dict[str, Tensor] = {}
         self._neurons: dict[str, int] = {}
-        self._handles: list[Any] = []
+        self._listeners: list[tuple[SpikingBlock, FiringListener]] = []
 
     def __enter__(self) -> Self:
         for name, module in self.net.named_modules():
             if isinstance(module, SpikingBlock):
-                self._handles.append(module.register_forward_hook(self._hook(name)))
+                self._listeners.append((module, self._listener(name)))
+                module.on_firing.append(self._listeners[-1][1])
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        for block, listener in self._listeners:
+            block.on_firing.remove(listener)
+        self._listeners.clear()
 
-    def _hook(self, name: str) -> Any:
-        def count(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            spikes = output.sum(dtype=torch.float32) if self.differentiable else output.detach().count_nonzero()
+    def _listener(self, name: str) -> FiringListener:
+        def count(fired: Tensor, places: int) -> None:
+            spikes = fired if self.differentiable else fired.detach()
             # Insertion order is the order of execution, which is what "first" and "last" layer mean below.
             self._spikes[name] = self._spikes[name] + spikes if name in self._spikes else spikes
-            self._neurons[name] = self._neurons.get(name, 0) + output.numel()
+            self._neurons[name] = self._neurons.get(name, 0) + places
 
         return count
 

@@ -17,7 +17,7 @@
 #define BS_API __attribute__((visibility("default")))
 #endif
 
-#define BS_ABI_VERSION 1
+#define BS_ABI_VERSION 2
 
 typedef struct bs_net bs_net;
 typedef struct bs_session bs_session;

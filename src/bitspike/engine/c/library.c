@@ -46,6 +46,8 @@ int bs_build_usable(int build) {
     return name[0] != 0;
 }
 
+const bs_training *bs_training_of(int build) { return bs_build_usable(build) ? builds[build]->training : NULL; }
+
 /* Every block begins with the link to the next one and its data 64 bytes further on. */
 void *bs_keep(bs_net *net, size_t count, size_t size) {
     if (size != 0 && count > MOST_TABLE_BYTES / size) return NULL;
