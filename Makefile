@@ -73,13 +73,13 @@ fuzz: $(VENV)/.dev  ## damaged programs through the engine (clang); FUZZ_RUNS in
 		-verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz_engine/ build/fuzz_engine/corpus build/fuzz_engine/seeds
 
 lint: $(VENV)/.dev  ## ruff and mypy
-	$(BIN)/ruff check src tests fuzz benchmarks
-	$(BIN)/ruff format --check src tests fuzz benchmarks
+	$(BIN)/ruff check src tests fuzz benchmarks studies
+	$(BIN)/ruff format --check src tests fuzz benchmarks studies
 	$(BIN)/mypy
 
 format: $(VENV)/.dev  ## put the code into its format
-	$(BIN)/ruff check --fix --quiet src tests fuzz benchmarks || true
-	$(BIN)/ruff format src tests fuzz benchmarks
+	$(BIN)/ruff check --fix --quiet src tests fuzz benchmarks studies || true
+	$(BIN)/ruff format src tests fuzz benchmarks studies
 
 clean:  ## remove the environment and what was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis $(ENGINE)

@@ -85,7 +85,7 @@ class Training:
     def loss(self, i: int) -> Tensor:
         """The forward half of a step alone."""
         inputs, labels = self.batches.get(0, i)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.train.precision == "bfloat16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.loop.precision == "bfloat16"):
             logits = self.net(inputs)
         return CLASSIFICATION_LOSSES[self.recipe.train.loss](logits, labels)
 

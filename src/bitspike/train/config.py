@@ -50,6 +50,7 @@ class TrainConfig:
     warmup_epochs    linear rise of the learning rate before the schedule proper
     clip             largest norm of all gradients together; 0 does not clip
     ema              decay of the moving average that is evaluated and kept; 0 keeps the plain weights
+    precision        of convolutions: "float32", "bfloat16", or "auto" for bfloat16 where the device has it
     loss             "per-step": mean of the T cross entropies; "time-mean": cross entropy of the mean logits
     validate_every   epochs between validations as integers; 0 validates once, at the end
     """
@@ -65,7 +66,7 @@ class TrainConfig:
     warmup_epochs: float = field(default=0.0, metadata=limits(low=0))
     clip: float = field(default=0.0, metadata=limits(low=0))
     ema: float = field(default=0.0, metadata=limits(low=0, high=0.99999))
-    precision: str = field(default="float32", metadata=limits(choices=("float32", "bfloat16")))
+    precision: str = field(default="float32", metadata=limits(choices=("float32", "bfloat16", "auto")))
     channels_last: bool = False
     loss: str = field(default="per-step", metadata=limits(choices=("per-step", "time-mean")))
     label_smoothing: float = field(default=0.0, metadata=limits(low=0, high=0.9))

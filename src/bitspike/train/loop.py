@@ -23,6 +23,7 @@ from bitspike.train.firing import FiringRates, regulated_layers
 from bitspike.train.interrupt import StopRequest, TrainingStopped
 from bitspike.train.losses import CLASSIFICATION_LOSSES, spike_rate_loss
 from bitspike.train.optimizer import set_learning_rate
+from bitspike.train.precision import chosen_precision
 from bitspike.train.progress import TrainingProgress
 from bitspike.train.schedule import learning_rate
 
@@ -42,6 +43,8 @@ class TrainingLoop:
     save_every: float = 60.0
 
     def __post_init__(self) -> None:
+        device = next(self.run.net.parameters()).device
+        self.precision = chosen_precision(self.recipe.train.precision, device)
         self._saved = time.monotonic()
 
     def train(self, display: TrainingProgress, on_epoch: EpochCallback | None = None) -> Evaluation | None:
@@ -101,7 +104,7 @@ class TrainingLoop:
         inputs, labels = self.batches.get(run.progress.epoch, run.progress.step)
         rates.clear()
         run.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             logits = run.net(inputs)
         check_logits(logits, labels, self.batches.classes, self.recipe.data.name)
         loss = CLASSIFICATION_LOSSES[config.loss](logits, labels, smoothing=config.label_smoothing)

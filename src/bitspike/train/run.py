@@ -22,6 +22,7 @@ from bitspike.train.evaluate import check_fit, evaluate
 from bitspike.train.loop import EpochCallback, TrainingLoop
 from bitspike.train.model_file import ModelHeader, load_model, read_header, save_model
 from bitspike.train.optimizer import build_optimizer
+from bitspike.train.precision import chosen_precision
 from bitspike.train.progress import TrainingProgress
 from bitspike.train.provenance import git_commit, versions
 from bitspike.train.random_state import seed_everything
@@ -73,6 +74,7 @@ def train(
     if test is not None:
         check_fit(net, test)
     check_recipe(net, recipe)
+    precision = chosen_precision(recipe.train.precision, place)
     net.to(place)
     identity = {
         "recipe": recipe.training_dict(),
@@ -111,7 +113,7 @@ def train(
         **_model(net, recipe),
         quant=recipe.quant.to_dict(),
         recipe=recipe.to_dict(),
-        provenance=_provenance(recipe, identity, test, run.progress, place),
+        provenance=_provenance(recipe, identity, test, run.progress, place) | {"precision": precision},
         results=_results(validated, tested, run.progress),
     )
     if folder is None or state is None:

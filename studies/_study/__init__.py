@@ -1,0 +1,1 @@
+"""What the studies have in common: runs that are done once, rows, tables."""

@@ -1,0 +1,48 @@
+"""One run of a study: a recipe with changes, trained, evaluated as integers, written down as a row."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from _study.runs import ROOT, StudyRun, read
+from bitspike.runtime.machine import processor
+from bitspike.train import train
+from bitspike.train.from_recipe import build_net, load_data
+
+
+def execute(run: StudyRun, folder: Path) -> dict[str, Any]:
+    """Train in `folder`, or go on there; the row's figures."""
+    recipe = read(run)
+    data, test = load_data(recipe, "train"), load_data(recipe, "test")
+    if run.images is not None:
+        data = data.subset(np.random.default_rng(0).permutation(len(data))[: run.images])
+    result = train(build_net(recipe, data), data, recipe, test=test, out=folder)
+    if run.model:
+        _keep_model(folder, run.model)
+    provenance, found = result.header.provenance, result.results
+    return {
+        "accuracy": found["test_accuracy"],
+        "samples": found["test_samples"],
+        "form": "float" if recipe.quant.weight.is_float else "integer",
+        "validation_accuracy": found.get("validation_accuracy"),
+        "firing_rates": {name: round(rate, 4) for name, rate in found["firing_rates"].items()},
+        "epochs": recipe.train.epochs,
+        "training_images": len(data),
+        "seconds": round(provenance["seconds"], 1),
+        "precision": provenance["precision"],
+        "processor": processor(),
+        "versions": provenance["versions"],
+        "commit": provenance["commit"],
+        "data_fingerprint": provenance["identity"]["data"]["fingerprint"],
+    }
+
+
+def _keep_model(folder: Path, name: str) -> None:
+    """The integer file that anyone can evaluate again."""
+    command = [sys.executable, "-m", "bitspike", "lower", str(folder), "--out", str(ROOT / "models" / f"{name}.bsp")]
+    subprocess.run(command, check=True, capture_output=True)

@@ -1,0 +1,112 @@
+"""A study does each of its runs once, goes on after a kill, and tells what its rows say."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+import qsnn_tables
+from _study.runs import Study, StudyRun, _lock, read
+from _study.table import as_markdown, summary
+from _study.train import execute
+from bitspike.data import load
+
+RUN = StudyRun("main", "digits", "1w2u", 0, "qsnn-digits-1w2u", ("train.epochs=1",), images=300)
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study("small", [RUN, replace(RUN, seed=1)], tmp_path / "small.json", tmp_path / "runs")
+
+
+def accuracy(run, folder):
+    return {"accuracy": 0.5 + run.seed, "form": "integer", "firing_rates": {"a": 0.25}}
+
+
+def test_each_run_is_done_once(study):
+    done = []
+    assert study.work(lambda run, folder: done.append(run.name) or accuracy(run, folder), "seed1", print) == 1
+    assert done == ["digits-1w2u-seed1"]
+    assert [run.name for run in study.missing()] == ["digits-1w2u-seed0"]
+    study.work(lambda run, folder: done.append(run.name) or accuracy(run, folder), "", print)
+    assert done == ["digits-1w2u-seed1", "digits-1w2u-seed0"]
+    assert [row["accuracy"] for row in study.rows()] == [0.5, 1.5]  # in the order of the runs
+    assert study.work(lambda *_: pytest.fail("all is done"), "", print) == 0
+
+
+def test_a_run_that_somebody_works_on_is_left_alone(study):
+    (study.folder / RUN.name).mkdir(parents=True)
+    with _lock(study.folder / RUN.name / ".lock") as mine:
+        assert mine
+        assert study.work(accuracy, "", print) == 1
+    assert [run.seed for run in study.missing()] == [0]
+
+
+def test_a_run_that_fails_leaves_no_row_and_is_done_again(study):
+    def fail(run, folder):
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        study.work(fail, "", print)
+    assert study.rows() == []
+    assert study.work(accuracy, "", print) == 2
+
+
+def test_rows_of_other_settings_do_not_count(study):
+    study.work(accuracy, "", print)
+    changed = Study("small", [replace(RUN, changes=("train.epochs=2",))], study.results, study.folder)
+    assert [run.name for run in changed.missing()] == [RUN.name]
+    changed.work(accuracy, "", print)
+    assert [row["settings"]["changes"] for row in changed.rows() if row["run"] == RUN.name] == [["train.epochs=2"]]
+
+
+def test_two_runs_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="two runs have one name"):
+        Study("small", [RUN, RUN])
+
+
+def test_a_real_run_tells_what_it_measured(study, tmp_path):
+    study.work(execute, "seed0", print)
+    (row,) = study.rows()
+    assert row["training_images"] == 300
+    assert row["samples"] == len(load("digits", "test"))
+    assert 0.2 < row["accuracy"] <= 1
+    assert row["form"] == "integer"
+    assert len(row["firing_rates"]) == 2
+    assert row["settings"]["recipe"] == "qsnn-digits-1w2u"
+    assert json.loads(study.results.read_text())["study"] == "small"
+
+
+def row(name, seed, value, form="integer"):
+    settings = {"table": "main", "data": "mnist", "row": name, "seed": seed}
+    return {"settings": settings, "accuracy": value, "form": form, "firing_rates": {"a": value / 10}}
+
+
+def test_tables_tell_mean_deviation_and_distance():
+    rows = [row("1w2u", 0, 0.98), row("1w2u", 1, 0.96), row("32w32u", 0, 0.99, "float")]
+    lines = summary(rows, "main", "mnist")
+    assert [(line["row"], line["seeds"]) for line in lines] == [("1w2u", 2), ("32w32u", 1)]
+    assert lines[0]["mean"] == pytest.approx(0.97)
+    assert lines[0]["deviation"] == pytest.approx(0.02 / 2**0.5)
+    assert as_markdown(lines, "32w32u").splitlines()[2:] == [
+        "| 1w2u | 97.00 ± 1.41 % | 2 | -2.00 | 9.7 % |",
+        "| 32w32u | 99.00 % (float) | 1 |  | 9.9 % |",
+    ]
+
+
+def test_the_study_of_qsnn_names_what_exists():
+    study = Study("qsnn_tables", qsnn_tables.runs())
+    names = [run.name for run in study.runs]
+    assert names[:2] == ["fashion-mnist-1w2u-seed0", "mnist-1w2u-seed0"]  # headline rows first
+    assert len(names) == 45
+    for run in study.runs:
+        recipe = read(run)
+        assert recipe.data.name == run.data
+        assert recipe.train.seed == run.seed
+        if run.table == "main":
+            assert recipe.quant.short() == run.row
+    floats = {run.data: read(run) for run in study.runs if run.row == "32w32u"}
+    for run in study.runs:  # the float network is trained with the same budget
+        if run.table == "main":
+            assert read(run).train.epochs == floats[run.data].train.epochs
+            assert read(run).augment == floats[run.data].augment
