@@ -112,14 +112,16 @@ def test_the_certificate_is_of_this_network(path):
     found = file.about.certificate
     holds, line = certificate_in_words(file.graph, found)
     assert holds, line
-    assert (found["differences"], found["missing"]) == (0, [])
+    assert found["differences"] == 0
+    assert all("this processor cannot run it" in text for text in found["missing"])
     assert found["data"]["fingerprint"] == file.about.provenance["test_fingerprint"]
     assert found["samples"] == min(256, found["data"]["samples"])
     neurons = {each["spikes"] for each in found["compared"]}
     assert len(neurons) == 1
     assert neurons.pop() >= found["samples"] * file.graph.readout.time_steps * len(file.graph.spiking)
     kernels = {(each["runner"], each["order"]): each["kernels"] for each in found["compared"]}
-    for build in ("avx512", "avx2", "baseline"):
+    assert {f"engine {build}" for build in ("avx2", "baseline")} <= {runner for runner, _ in kernels}
+    for build in {runner.removeprefix("engine ") for runner, _ in kernels if runner.startswith("engine ")}:
         assert kernels[f"engine {build}", "layers"] == ["auto", "planes", "dense", "lanes"]
         assert kernels[f"engine {build}", "steps"] == ["auto"]
     assert ("compiled C", "steps") in kernels

@@ -26,7 +26,7 @@ _MOST_KEPT = 4
 class Engine:
     """A graph, ready to run natively. Any number of threads may call it at once; each call has a session of its own.
 
-    build: "avx512", "avx2", "neon", "baseline"; None: the best that runs here.
+    build: "avx512", "avx512f", "avx2", "neon", "baseline"; None: the best that runs here.
     kernel: "auto", or "planes", "dense", "lanes" for every layer that can be computed so.
     threads: samples of a batch, or rows of a single sample, are split among so many.
     """

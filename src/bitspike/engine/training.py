@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitspike.engine.library import Layer, build_number, loaded_library
+from bitspike.engine.library import Layer, library, loaded_library
 
 
 @cache
@@ -23,8 +23,20 @@ def _library() -> Any:
 
 
 @cache
+def builds() -> tuple[str, ...]:
+    """Names of the builds of these kernels that this processor can run, best first; none without the library."""
+    found = library()
+    if found is None:
+        return ()
+    usable = (number for number in range(found.bs_train_build_count()) if found.bs_train_build_usable(number))
+    return tuple(found.bs_train_build_name(number).decode() for number in usable)
+
+
+@cache
 def _build() -> int:
-    return build_number(None)
+    """The number of the best one."""
+    found = _library()
+    return next(number for number in range(found.bs_train_build_count()) if found.bs_train_build_usable(number))
 
 
 @cache

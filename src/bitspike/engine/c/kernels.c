@@ -180,5 +180,4 @@ const bs_kernels PASTE(bs_kernels_, BS_BUILD) = {
     .center = center_samples,
     .pool = pool_map,
     .readout = read_out,
-    .training = &PASTE(bs_training_, BS_BUILD),
 };

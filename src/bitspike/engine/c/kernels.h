@@ -3,7 +3,6 @@
 #define BITSPIKE_KERNELS_H
 
 #include "net.h"
-#include "training.h"
 
 enum { LIST_SLACK = 32, LANE_BLOCK = 4 };
 
@@ -45,10 +44,8 @@ typedef struct bs_kernels {
     void (*center)(const bs_node *input, const uint8_t *samples, float *map);
     void (*pool)(const bs_node *node, const bs_value *from, const uint8_t *source, uint8_t *out);
     void (*readout)(const bs_node *node, const bs_value *from, const uint8_t *source, int64_t *total);
-    const bs_training *training;
 } bs_kernels;
 
-extern const bs_kernels bs_kernels_avx512, bs_kernels_avx2, bs_kernels_baseline, bs_kernels_neon;
-extern const bs_training bs_training_avx512, bs_training_avx2, bs_training_baseline, bs_training_neon;
+extern const bs_kernels bs_kernels_avx512, bs_kernels_avx512f, bs_kernels_avx2, bs_kernels_baseline, bs_kernels_neon;
 
 #endif

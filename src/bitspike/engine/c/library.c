@@ -15,6 +15,9 @@ static const bs_kernels *const builds[] = {
 #if defined(BS_HAVE_AVX512)
     &bs_kernels_avx512,
 #endif
+#if defined(BS_HAVE_AVX512F)
+    &bs_kernels_avx512f,
+#endif
 #if defined(BS_HAVE_AVX2)
     &bs_kernels_avx2,
 #endif
@@ -33,20 +36,19 @@ const char *bs_build_name(int build) { return build >= 0 && build < bs_build_cou
 int bs_build_usable(int build) {
     const char *name = bs_build_name(build);
 #if defined(__x86_64__)
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma");
+    const int avx512f = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                        __builtin_cpu_supports("avx512cd");
     if (strcmp(name, "avx512") == 0)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vpopcntdq") &&
-               __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
-               __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512bitalg") &&
-               __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma");
-    if (strcmp(name, "avx2") == 0)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma");
+        return avx512f && __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512vnni") &&
+               __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
+               __builtin_cpu_supports("avx512bitalg");
+    if (strcmp(name, "avx512f") == 0) return avx512f;
+    if (strcmp(name, "avx2") == 0) return avx2;
 #endif
     return name[0] != 0;
 }
-
-const bs_training *bs_training_of(int build) { return bs_build_usable(build) ? builds[build]->training : NULL; }
 
 /* Every block begins with the link to the next one and its data 64 bytes further on. */
 void *bs_keep(bs_net *net, size_t count, size_t size) {

@@ -33,6 +33,7 @@ typedef struct bs_layer {
 
 /* What every build has. Parts of the work go to threads by ranges of samples or rows; nothing is shared among them. */
 typedef struct bs_training {
+    const char *name;
     /* Mean and sum of squared deviations of every column of x [rows][channels]; not 0: no memory. */
     int (*moments)(const void *x, int half, int64_t rows, int64_t channels, double *mean, double *squares);
     /* Spikes of samples [from, to); returns how many, or -1: no memory. */
@@ -47,10 +48,14 @@ typedef struct bs_training {
     void (*unpack)(const uint8_t *bits, int half, int64_t count, void *to);
 } bs_training;
 
-/* The kernels of a build that this processor can run. */
-const bs_training *bs_training_of(int build);
+extern const bs_training bs_training_avx512f, bs_training_avx2, bs_training_baseline, bs_training_neon;
 
-/* The same for ctypes; `build` is a number of bs_build_name that is usable. */
+/* Builds of these kernels, best first, and whether this processor can run them: they need less than the engine's do. */
+BS_API int bs_train_build_count(void);
+BS_API const char *bs_train_build_name(int build);
+BS_API int bs_train_build_usable(int build);
+
+/* The same for ctypes; `build` is the number of one that is usable. */
 BS_API int bs_train_moments(int build, const void *x, int half, int64_t rows, int64_t channels, double *mean,
                             double *squares);
 BS_API int64_t bs_train_forward(int build, const bs_layer *layer, int64_t from, int64_t to);
