@@ -74,7 +74,7 @@ class Training:
         inputs = [torch.from_numpy(batch).contiguous(memory_format=torch.channels_last) for batch in images]
         self.batches: Any = FixedBatches(inputs, [torch.from_numpy(batch) for batch in labels])
         run = Run(self.net, build_optimizer(self.net, self.recipe.train), None, Progress())
-        self.loop = TrainingLoop(run, self.batches, None, self.recipe, None, {})
+        self.loop = TrainingLoop(run, self.net, self.batches, None, self.recipe, None, {})
         self.rates = FiringRates(self.net)
 
     def step(self, i: int) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bitspike.block.fold import Channels
-from bitspike.block.norm import ChannelNorm
+from bitspike.block.norm import ChannelNorm, batch_moments
 from bitspike.block.spiking import LayerWeights, PlainSkip, SpikingLayer, per_row, weighted
 from bitspike.integer import ops
 from bitspike.neuron import lif
@@ -85,7 +85,7 @@ def _side_current(block: SpikingLayer, weights: LayerWeights, total: Tensor, sid
         channels: Channels = block.channels(weights)
     ratio = torch.ones_like(channels.gain) if channels.ratio is None else torch.exp2(channels.ratio)
     if batch:
-        main_variance = once(total).detach().float().var([0, *range(2, total.dim() - 1)], unbiased=False)
+        _, main_variance = batch_moments(once(total).detach())
         mean, variance = side_norm.batch_statistics(once(side))
     else:
         main_variance, mean, variance = norm.running_var, side_norm.running_mean, side_norm.running_var

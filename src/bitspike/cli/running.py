@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
@@ -33,12 +34,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return FAILED
         except KeyboardInterrupt as stop:
             number = int(getattr(stop, "signal_number", signal.SIGINT))
-            return _tell(tokens, str(stop) or "stopped; the same command starts again", 128 + number)
+            return _tell(tokens, stop, str(stop) or "stopped; the same command starts again", 128 + number)
         except Exception as error:
             sentence, code = explain(error)
             if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
                 traceback.print_exception(error)
-            return _tell(tokens, sentence, code)
+            return _tell(tokens, error, sentence, code)
 
 
 def _dispatch(tokens: list[str]) -> int:
@@ -115,12 +116,24 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _tell(tokens: Sequence[str], sentence: str, code: int) -> int:
-    """The sentence on standard error and, where JSON is asked for, as an object on standard output."""
+def _tell(tokens: Sequence[str], error: BaseException, sentence: str, code: int) -> int:
+    """The sentence on standard error and, where JSON is asked for, as an object on standard output.
+
+    Nothing where one of several processes that train together has said it.
+    """
+    if getattr(error, "told_elsewhere", _is_a_follower()):
+        time.sleep(1)  # torchrun ends all processes as soon as one has left; the one that speaks needs the time
+        return code
     print(f"bitspike: {sentence}", file=sys.stderr)
     if "--json" in tokens:
         print(json.dumps({"error": sentence}))
     return code
+
+
+def _is_a_follower() -> bool:
+    """Whether `torchrun` started several processes with this command line, and this one is not the first."""
+    variables = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE")]
+    return variables[0] not in ("", "0") and variables[1] not in ("", "1")
 
 
 class _StandardError(logging.Handler):

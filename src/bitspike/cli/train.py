@@ -53,6 +53,7 @@ def train(
     if recipe is None:
         raise ValueError("which recipe? Give a name from `bitspike train --list`, or the path of a TOML file")
     from bitspike.train import read_recipe, train_recipe
+    from bitspike.train.distributed import is_first, together
 
     at_least("--epochs", epochs)
     if save_every < 0:
@@ -61,21 +62,24 @@ def train(
     changes += [f"train.{name}={value}" for name, value in (("epochs", epochs), ("seed", seed)) if value is not None]
     plan = read_recipe(recipe, changes)
     folder = out or Path("runs") / (plan.name if seed is None else f"{plan.name}-seed{seed}")
-    place = usable_device(device)
-    output.note(f"{describe(plan)}, on {place}; {standing(folder, fresh)}")
-    result = train_recipe(
-        plan,
-        root=data_root,
-        download=download,
-        out=folder,
-        resume=not fresh,
-        device=place,
-        save_every=save_every,
-        show_progress=not quiet,
-    )
-    payload = summary(plan, result)
-    _show(output, payload)
-    output.finish(payload)
+    with together():
+        place = usable_device(device)
+        if is_first():
+            output.note(f"{describe(plan)}, on {place}; {standing(folder, fresh)}")
+        result = train_recipe(
+            plan,
+            root=data_root,
+            download=download,
+            out=folder,
+            resume=not fresh,
+            device=place,
+            save_every=save_every,
+            show_progress=not quiet,
+        )
+        if is_first():
+            payload = summary(plan, result)
+            _show(output, payload)
+            output.finish(payload)
     return 0
 
 

@@ -53,8 +53,8 @@ class IntegerNet:
     def on(self, build: str | None = None, *, kernel: str = "auto", threads: int | None = None) -> IntegerNet:
         """The same network, run as asked.
 
-        build: "reference" (torch), or a build of the engine ("avx512", "avx512f", "avx2", "baseline", "neon"); None: the
-            best.
+        build: "reference" (torch), or a build of the engine ("avx512", "avx512f", "avx2", "baseline", "neon"); None is
+            the best.
         kernel: "auto", or "planes", "dense", "lanes" for every layer that can be computed so.
         threads: samples of a batch, or rows of a single sample, are split among so many (BITSPIKE_THREADS, else 1).
         """

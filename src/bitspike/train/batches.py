@@ -12,13 +12,17 @@ from bitspike.block import ImageInput
 from bitspike.data import Dataset
 from bitspike.train.augment import Augment, AugmentConfig, build_augment
 from bitspike.train.config import Recipe
+from bitspike.train.distributed import share
 from bitspike.train.evaluate import as_tensor, network_input
 from bitspike.train.event_augment import build_event_augment
 from bitspike.train.schedule import epoch_order, position_generator
 
 
 class Batches:
-    """The batches of one training split; an incomplete last one is left out (other samples each epoch)."""
+    """The batches of one training split; an incomplete last one is left out (other samples each epoch).
+
+    Among several processes, `get` gives this one's share of a batch; `size` is that of the whole.
+    """
 
     def __init__(self, dataset: Dataset, recipe: Recipe, net: nn.Module, device: torch.device) -> None:
         self.inputs = as_tensor(dataset.inputs).to(device)
@@ -26,6 +30,7 @@ class Batches:
         self.classes = dataset.classes
         self.seed = recipe.train.seed
         self.size = min(recipe.train.batch, len(dataset))
+        self.share = share(self.size)
         self.steps = len(dataset) // self.size
         self.augment = augmentation(dataset, recipe.augment, net)
         self.channels_last = recipe.train.channels_last and self.inputs.dim() == 4
@@ -39,12 +44,13 @@ class Batches:
         index = self._order[1][step * self.size : (step + 1) * self.size]
         inputs = self.inputs[index]
         if self.augment is not None:
+            # Of the whole batch, so that every sample meets the numbers that are drawn for it in one process.
             generator = position_generator(torch.device("cpu"), self.seed, "augment", epoch, step)
             inputs = self.augment(inputs, generator)
-        inputs = network_input(inputs)
+        inputs = network_input(inputs[self.share])
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return inputs, self.labels[index]
+        return inputs, self.labels[index][self.share]
 
 
 def augmentation(dataset: Dataset, config: AugmentConfig, net: nn.Module) -> Augment | None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bitspike.block.across import processes
 from bitspike.train.container import group, load_weights, prefixed, read_container, write_container
 from bitspike.train.ema import MovingAverage
 from bitspike.train.optimizer import load_optimizer_tensors, optimizer_tensors
@@ -71,6 +72,7 @@ def save_state(path: str | Path, run: Run, identity: Mapping[str, Any]) -> None:
         "firing_order": list(run.firing_sum),
         "versions": versions(),
         "threads": torch.get_num_threads(),
+        "processes": processes(),
     }
     write_container(path, tensors, header)
 
@@ -89,15 +91,16 @@ def load_state(path: str | Path, run: Run, identity: Mapping[str, Any]) -> None:
     firing = group(tensors, "firing")
     run.firing_sum = {name: firing[name].to(device) for name in header["firing_order"]}
     restore_random(group(tensors, "random"), header["random"])
-    here = {"versions": versions(), "threads": torch.get_num_threads()}
+    here = {"versions": versions(), "threads": torch.get_num_threads(), "processes": processes()}
     for what, now in here.items():
-        if header[what] != now:
+        before = header.get(what, 1)  # files from before there were several processes do not count them
+        if before != now:
             log.warning(
                 "resumed with other %s (%s, before %s): the result may differ in the last bits from an "
                 "uninterrupted run",
                 what,
                 now,
-                header[what],
+                before,
             )
 
 

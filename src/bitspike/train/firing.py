@@ -5,10 +5,13 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from bitspike.block import SpikingBlock
+from bitspike.block.across import processes, summed
 from bitspike.block.layers import FiringListener
+from bitspike.quant import straight_through
 
 
 class FiringRates:
@@ -64,6 +67,15 @@ class FiringRates:
     def mean(self) -> dict[str, float]:
         """Rates as plain numbers, in the order of execution."""
         return {name: int(spikes) / self._neurons[name] for name, spikes in self._spikes.items()}
+
+
+def over_processes(rates: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rates over the samples of all processes; the gradient is that of the own ones, for `block.across`."""
+    if processes() == 1 or not rates:
+        return rates
+    own = torch.stack(list(rates.values()))
+    mean = (summed(own.double()) / processes()).to(own.dtype)
+    return dict(zip(rates, straight_through(mean, own), strict=True))
 
 
 def regulated_layers(rates: dict[str, Tensor], layers: str) -> list[Tensor]:

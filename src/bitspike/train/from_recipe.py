@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from bitspike.atomic import refuse_unwritable
 from bitspike.data import Dataset, dataset_kind, load
 from bitspike.model import create_model, model_defaults
 from bitspike.train.config import Recipe
+from bitspike.train.distributed import first_goes_ahead, is_first, together
 from bitspike.train.random_state import seed_everything
 from bitspike.train.run import TrainResult, train
 
@@ -45,12 +47,14 @@ def build_net(recipe: Recipe, data: Dataset) -> nn.Module:
     return create_model(recipe.model.name, spec=recipe.quant, **model_options(recipe, data))
 
 
+@together()
 def train_recipe(
     recipe: Recipe, *, root: str | Path | None = None, download: bool = False, **options: Any
 ) -> TrainResult:
     """Do everything that a recipe says; `options` are those of `train`, such as `out` and `device`."""
-    if options.get("out") is not None:
+    if options.get("out") is not None and is_first():
         refuse_unwritable(Path(options["out"]))
-    data = load_data(recipe, "train", root=root, download=download)
-    test = load_data(recipe, "test", root=root, download=download)
+    with first_goes_ahead() if download else nullcontext():
+        data = load_data(recipe, "train", root=root, download=download)
+        test = load_data(recipe, "test", root=root, download=download)
     return train(build_net(recipe, data), data, recipe, test=test, **options)

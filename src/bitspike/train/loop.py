@@ -13,13 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from bitspike.block import set_progress_
+from bitspike.block.across import processes, summed
 from bitspike.data import Dataset
 from bitspike.runtime import Evaluation
 from bitspike.train.batches import Batches
 from bitspike.train.checkpoint import Run, save_state
 from bitspike.train.config import Recipe
+from bitspike.train.distributed import draw_apart, from_first, highest, is_first, meet
 from bitspike.train.evaluate import check_logits, evaluate
-from bitspike.train.firing import FiringRates, regulated_layers
+from bitspike.train.firing import FiringRates, over_processes, regulated_layers
 from bitspike.train.interrupt import StopRequest, TrainingStopped
 from bitspike.train.losses import CLASSIFICATION_LOSSES, spike_rate_loss
 from bitspike.train.optimizer import set_learning_rate
@@ -32,9 +34,13 @@ EpochCallback = Callable[[Mapping[str, Any]], None]
 
 @dataclass
 class TrainingLoop:
-    """The parts of a run that stay the same; everything that a step changes is in `run`."""
+    """The parts of a run that stay the same; everything that a step changes is in `run`.
+
+    replica: the run's network as it is called in training, wrapped where several processes train it.
+    """
 
     run: Run
+    replica: nn.Module
     batches: Batches
     validation: Dataset | None
     recipe: Recipe
@@ -48,7 +54,7 @@ class TrainingLoop:
         self._saved = time.monotonic()
 
     def train(self, display: TrainingProgress, on_epoch: EpochCallback | None = None) -> Evaluation | None:
-        """Train to the last epoch; its validation, where there is a validation split."""
+        """Train to the last epoch; its validation, where there is a validation split, in the first process."""
         progress, config = self.run.progress, self.recipe.train
         found: Evaluation | None = None
         self._saved = time.monotonic()
@@ -62,8 +68,9 @@ class TrainingLoop:
                 if on_epoch is not None:
                     on_epoch(progress.history[-1])
                 self._save()
-                if stop.received is not None:
-                    self._stop(stop.received)
+                (number,) = highest(stop.received or 0)
+                if number:
+                    self._stop(number)
         return found
 
     def _train_epoch(self, display: TrainingProgress, stop: StopRequest, rates: FiringRates) -> None:
@@ -78,37 +85,46 @@ class TrainingLoop:
         while progress.step < steps:
             pending.append(self._step(rates))
             progress.step += 1
-            due = self.state is not None and time.monotonic() - self._saved >= self.save_every
-            if due or stop.received is not None or progress.step == steps or len(pending) >= together:
+            due = int(self.state is not None and time.monotonic() - self._saved >= self.save_every)
+            number = stop.received or 0
+            regular = progress.step == steps or len(pending) >= together
+            # Several processes ask each other where all of them come by, so that they save and stop after one step.
+            if regular or (processes() == 1 and (due or number)):
+                due, number = highest(due, number)
                 loss = self._collect(pending)
                 now = time.perf_counter()
                 progress.epoch_seconds, began = progress.epoch_seconds + now - began, now
                 display.step(self._done(), progress.epoch, loss, self._firing() if display.bar else {})
-            if stop.received is not None:
-                self._stop(stop.received)
-            if due:
-                self._save()
+                if number:
+                    self._stop(number)
+                if due:
+                    self._save()
 
     def _done(self) -> int:
         return self.run.progress.epoch * self.batches.steps + self.run.progress.step
 
     def _save(self) -> None:
         if self.state is not None:
-            save_state(self.state, self.run, self.identity)
+            if is_first():
+                save_state(self.state, self.run, self.identity)
             self._saved = time.monotonic()
 
     def _step(self, rates: FiringRates) -> Tensor:
-        """One batch forward and back; returns (loss, spike-rate loss, correct) without waiting for them."""
+        """One batch forward and back; returns (loss, spike-rate loss, correct) without waiting for them.
+
+        Of several processes' numbers the sum is that of the batch.
+        """
         run, config, regulation = self.run, self.recipe.train, self.recipe.regulation
         set_learning_rate(run.optimizer, learning_rate(config, self._done(), self.batches.steps))
         inputs, labels = self.batches.get(run.progress.epoch, run.progress.step)
+        draw_apart(config.seed, run.progress.epoch, run.progress.step)
         rates.clear()
         run.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            logits = run.net(inputs)
+            logits = self.replica(inputs)
         check_logits(logits, labels, self.batches.classes, self.recipe.data.name)
         loss = CLASSIFICATION_LOSSES[config.loss](logits, labels, smoothing=config.label_smoothing)
-        firing = rates.rates()
+        firing = over_processes(rates.rates())
         spike_loss = torch.zeros_like(loss)
         if regulation.spike_loss:
             layers = regulated_layers(firing, regulation.layers)
@@ -124,13 +140,13 @@ class TrainingLoop:
             previous = run.firing_sum.get(name)
             run.firing_sum[name] = rate.detach() if previous is None else previous + rate.detach()
         correct = (logits.detach().float().mean(0).argmax(-1) == labels).sum()
-        return torch.stack([loss.detach(), spike_loss.detach(), correct.float()])
+        return torch.stack([loss.detach() / processes(), spike_loss.detach() / processes(), correct.float()])
 
     def _collect(self, pending: list[Tensor]) -> float:
         """Add the numbers of the last steps, one by one as they came; the newest loss."""
         progress, loss = self.run.progress, 0.0
         first = progress.step - len(pending)
-        for index, (loss, spike_loss, correct) in enumerate(torch.stack(pending).tolist()):
+        for index, (loss, spike_loss, correct) in enumerate(summed(torch.stack(pending)).tolist()):
             if not math.isfinite(loss):
                 raise ValueError(
                     f"the loss became {loss} in epoch {progress.epoch + 1}, step {first + index + 1} of "
@@ -144,7 +160,12 @@ class TrainingLoop:
         return loss
 
     def _firing(self) -> dict[str, float]:
-        return {name: float(value) / self.run.progress.step for name, value in self.run.firing_sum.items()}
+        if not self.run.firing_sum:
+            return {}
+        sums = torch.stack(
+            list(self.run.firing_sum.values())
+        ).tolist()  # read at once, since a GPU waits for each reading
+        return {name: value / self.run.progress.step for name, value in zip(self.run.firing_sum, sums, strict=True)}
 
     def _finish_epoch(self) -> Evaluation | None:
         """Validate where it is due, write the epoch's record, and move to the next epoch."""
@@ -154,25 +175,24 @@ class TrainingLoop:
         due = last or (config.validate_every and (progress.epoch + 1) % config.validate_every == 0)
         found = self._validate() if due else None
         last_step = (progress.epoch + 1) * self.batches.steps - 1
-        progress.history.append(
-            {
-                "epoch": progress.epoch,
-                "loss": progress.loss_sum / self.batches.steps,
-                "spike_loss": progress.spike_loss_sum / self.batches.steps,
-                "train_accuracy": progress.correct / samples,
-                "validation_accuracy": None if found is None else found.accuracy,
-                "firing_rates": self._firing(),
-                "learning_rate": learning_rate(config, last_step, self.batches.steps),
-                "samples_per_second": samples / max(progress.epoch_seconds, 1e-9),
-                "seconds": progress.epoch_seconds,
-            }
-        )
+        record = {
+            "epoch": progress.epoch,
+            "loss": progress.loss_sum / self.batches.steps,
+            "spike_loss": progress.spike_loss_sum / self.batches.steps,
+            "train_accuracy": progress.correct / samples,
+            "validation_accuracy": None if found is None else found.accuracy,
+            "firing_rates": self._firing(),
+            "learning_rate": learning_rate(config, last_step, self.batches.steps),
+            "samples_per_second": samples / max(progress.epoch_seconds, 1e-9),
+            "seconds": progress.epoch_seconds,
+        }
+        progress.history.append(from_first(record))
         progress.next_epoch()
         self.run.firing_sum.clear()
         return found
 
     def _validate(self) -> Evaluation | None:
-        if self.validation is None:
+        if self.validation is None or not is_first():
             return None
         if self.run.average is None:
             return evaluate(self.run.net, self.validation)
@@ -185,5 +205,6 @@ class TrainingLoop:
         where = f"stopped in epoch {progress.epoch + 1} after step {progress.step}"
         if self.state is None:
             raise TrainingStopped(f"{where}; nothing was kept, since no folder was given (out)", number)
-        save_state(self.state, self.run, self.identity)
+        self._save()
+        meet()  # nobody leaves before the state is written
         raise TrainingStopped(f"{where}; the same command goes on from {self.state}", number)

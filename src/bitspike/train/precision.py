@@ -8,7 +8,7 @@ import torch
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 numbers by itself, and so faster than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     capabilities = getattr(torch.cpu, "get_capabilities", None)

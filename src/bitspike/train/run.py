@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,21 @@ from torch import nn
 from bitspike.allocation import keep_freed_memory
 from bitspike.atomic import refuse_unwritable, temporary_name
 from bitspike.block import ImageInput, Readout, SpikingBlock, blocks_of
+from bitspike.block.across import processes
 from bitspike.data import Dataset, split_validation
 from bitspike.runtime import Evaluation
 from bitspike.train.batches import Batches
 from bitspike.train.checkpoint import Progress, Run, load_state, refuse_other_run
 from bitspike.train.config import Recipe
+from bitspike.train.distributed import (
+    check_shareable,
+    from_first,
+    is_first,
+    meet,
+    own_device,
+    replicated,
+    together,
+)
 from bitspike.train.ema import MovingAverage
 from bitspike.train.evaluate import check_fit, evaluate
 from bitspike.train.loop import EpochCallback, TrainingLoop
@@ -46,6 +58,7 @@ class TrainResult:
         return self.header.results
 
 
+@together()
 def train(
     net: nn.Module,
     data: Dataset,
@@ -66,6 +79,9 @@ def train(
     `save_every` seconds and every epoch, a killed run goes on by itself, and the trained network ends up in
     `model.safetensors`; `resume=False` starts over. `on_epoch` gets the record of each finished epoch.
 
+    Among several processes, as `torchrun` starts them, each trains on its share of every batch. All of them get
+    the same result and call `on_epoch`; the first one writes and shows.
+
     Seeds the global random generators of torch, numpy and Python with the recipe's seed.
     """
     keep_freed_memory()
@@ -74,63 +90,92 @@ def train(
     if test is not None:
         check_fit(net, test)
     check_recipe(net, recipe)
+    check_shareable(net)
     precision = chosen_precision(recipe.train.precision, place)
     net.to(place)
     identity = {
         "recipe": recipe.training_dict(),
         "data": {"name": data.name, "fingerprint": data.fingerprint},
     }
-    folder = None if out is None else Path(out)
-    if folder is not None:
-        refuse_unwritable(folder)
-        if not resume:
-            _remove(folder / MODEL_FILE, folder / STATE_FILE)
-        if (folder / MODEL_FILE).is_file():
-            return _finished_earlier(net, folder / MODEL_FILE, identity)
-
     training, validation = data, None
     if recipe.data.validation:
         training, validation = split_validation(data, recipe.data.validation, seed=recipe.data.split_seed)
+    batches = Batches(training, recipe, net, place)
+    folder = None if out is None else Path(out)
+    if folder is not None and _is_finished(folder, resume=resume):
+        return _finished_earlier(net, folder / MODEL_FILE, identity)
+
     seed_everything(recipe.train.seed)
     if recipe.train.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    replica = replicated(net)
     average = MovingAverage(net, recipe.train.ema) if recipe.train.ema else None
     run = Run(net, build_optimizer(net, recipe.train), average, Progress())
     state = None if folder is None else folder / STATE_FILE
-    resumed = state is not None and state.is_file()
+    resumed = from_first(state is not None and state.is_file())
     if state is not None and resumed:
         load_state(state, run, identity)
-    loop = TrainingLoop(run, Batches(training, recipe, net, place), validation, recipe, state, identity, save_every)
-    validated = loop.train(TrainingProgress(show=show_progress), on_epoch)
+    loop = TrainingLoop(run, replica, batches, validation, recipe, state, identity, save_every)
+    with _memory_of(place, recipe):
+        validated = loop.train(TrainingProgress(show=show_progress and is_first()), on_epoch)
 
     if average is not None:
         average.copy_to(net)
     net.eval()
-    if validation is not None and validated is None:
-        validated = evaluate(net, validation)
-    tested = None if test is None else evaluate(net, test)
+    results: dict[str, Any] = {}
+    if is_first():
+        if validation is not None and validated is None:
+            validated = evaluate(net, validation)
+        tested = None if test is None else evaluate(net, test)
+        results = _results(validated, tested, run.progress)
+    provenance = _provenance(recipe, identity, test, run.progress, place) | {"precision": precision}
     header = ModelHeader(
         **_model(net, recipe),
         quant=recipe.quant.to_dict(),
         recipe=recipe.to_dict(),
-        provenance=_provenance(recipe, identity, test, run.progress, place) | {"precision": precision},
-        results=_results(validated, tested, run.progress),
+        provenance=from_first(provenance),
+        results=from_first(results),
     )
     if folder is None or state is None:
         return TrainResult(net, header, None, resumed)
-    save_model(net, folder / MODEL_FILE, header)
-    _remove(state)
+    if is_first():
+        save_model(net, folder / MODEL_FILE, header)
+        _remove(state)
+    meet()
     return TrainResult(net, header, folder / MODEL_FILE, resumed)
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """The device of that name; "auto" is the GPU where there is one."""
+    """The device of that name; "auto" is the GPU where there is one, and among processes the one of this process."""
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.device(device)
+        named = torch.device(device)
     except RuntimeError:
         raise ValueError(f'device is "{device}"; give auto, cpu, cuda or cuda:0') from None
+    chosen = own_device(named)
+    count = torch.cuda.device_count() if chosen.type == "cuda" else 1
+    if chosen.type == "cuda" and (chosen.index or 0) >= count:
+        seen = "no GPU" if count == 0 else "one GPU" if count == 1 else f"{count} GPUs"
+        raise ValueError(
+            f'device is "{device}", but torch sees {seen} here; give auto or cpu (`bitspike doctor` tells more)'
+        )
+    return chosen
+
+
+@contextmanager
+def _memory_of(device: torch.device, recipe: Recipe) -> Iterator[None]:
+    """Say what would fit where a GPU turns out too small, which its first step shows."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        batch, size = recipe.train.batch, ""
+        if device.type == "cuda":
+            size = f" of {torch.cuda.get_device_properties(device).total_memory / 2**30:.1f} GiB"
+        advice = f"set train.batch = {max(1, batch // 2)} or less, and train.lr with it"
+        if recipe.train.precision == "float32":
+            advice += ', or train.precision = "auto", which may halve what is kept'
+        raise ValueError(f"the memory{size} of {device} is too small for train.batch = {batch}; {advice}") from error
 
 
 def check_recipe(net: nn.Module, recipe: Recipe) -> None:
@@ -152,6 +197,15 @@ def check_recipe(net: nn.Module, recipe: Recipe) -> None:
                 f"layer {name} of the network is not quantized as the recipe says ({recipe.quant.short()}); call "
                 "quantize_(net, recipe.quant) first, or give the recipe the network's quantization"
             )
+
+
+def _is_finished(folder: Path, *, resume: bool) -> bool:
+    """Make the folder ready for a run; whether it holds the end of one."""
+    if is_first():
+        refuse_unwritable(folder)
+        if not resume:
+            _remove(folder / MODEL_FILE, folder / STATE_FILE)
+    return from_first((folder / MODEL_FILE).is_file())
 
 
 def _remove(*files: Path) -> None:
@@ -184,6 +238,7 @@ def _provenance(
         "seed": recipe.train.seed,
         "seconds": progress.seconds,
         "device": device.type,
+        "processes": processes(),
         "commit": git_commit(),
         "versions": versions(),
     }
