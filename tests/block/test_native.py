@@ -157,10 +157,10 @@ def test_any_shape_is_the_same(steps, samples, channels, height, width, membrane
     block = conv(2, channels, weight="4 bits", membrane=membrane, pool=kind, seed=seed, skip=PlainSkip())
     skip = spikes(steps, samples, channels, height, width, seed=seed)
     plain, ours = both(block, spikes(steps, samples, 2, height, width, seed=seed + 1), skip)
-    # Both round in float32, in another order: among many potentials one may lie just there.
-    flipped = float((plain[0] != ours[0]).float().mean())
-    assert flipped < 1e-4
-    if not flipped and plain[3] == ours[3]:
+    # Both round in float32, in another order: among many potentials one may lie just there, and then go its own way.
+    flipped = int((plain[0] != ours[0]).sum()) + abs(int(plain[3][0] - ours[3][0]))
+    assert flipped <= 2 * steps + plain[0].numel() / 10_000
+    if not flipped:
         assert_same(plain, ours, tolerance=2e-3)
 
 
