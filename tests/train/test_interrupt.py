@@ -29,7 +29,15 @@ def test_the_first_signal_is_noted_and_handlers_are_restored(number):
     assert signal.getsignal(number) == before
 
 
-def test_a_second_ctrl_c_acts_at_once():
+@pytest.fixture
+def python_minds_ctrl_c():
+    """A process that a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_ctrl_c_acts_at_once(python_minds_ctrl_c):
     with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         wait_for(lambda: stop.received is not None)
