@@ -234,6 +234,12 @@ def test_spikes_are_kept_as_bits():
     assert sum(sizes) < 5 * places
 
 
+@pytest.mark.parametrize("pool", [2, "max", nn.MaxPool2d(2)])
+def test_a_pool_is_a_block(pool):
+    with pytest.raises(TypeError, match=r"SpikingConv2d: pool is .*; give MaxPool\(2\) or SumPool\(2\)"):
+        SpikingConv2d(1, 2, pool=pool)
+
+
 def test_one_value_a_channel_has_no_deviation():
     for way in (native.plain, contextlib.nullcontext):
         with way(), pytest.raises(ValueError, match="more than 1 value per channel"):

@@ -29,6 +29,8 @@ class SpikingBlock(SpikingLayer):
 
     def __init__(self, weight: Tensor, *, pool: MaxPool | SumPool | None = None, **options: Any) -> None:
         super().__init__(weight, **options)
+        if pool is not None and not isinstance(pool, MaxPool | SumPool):
+            raise TypeError(f"{type(self).__name__}: pool is {pool!r}; give MaxPool(2) or SumPool(2), say, or None")
         self.pool = pool
         self.on_firing: list[FiringListener] = []
 
