@@ -112,6 +112,35 @@ def test_skips_are_the_same(weight, membrane, skip):
     assert_same(*both(block, spikes(3, 2, 3, 6, 6), operands[skip]))
 
 
+@pytest.mark.parametrize("skip", SKIPS)
+@pytest.mark.parametrize("membrane", ["float", "float soft"])
+@pytest.mark.parametrize("weight", ["float", "binary"])
+def test_a_float_layer_evaluates_the_same(weight, membrane, skip):
+    block = conv(weight=weight, membrane=membrane, skip=SKIPS[skip], pool=MaxPool(2)).eval()
+    with torch.no_grad():
+        for norm in (block.norm, block.skip_norm):
+            if norm is not None:
+                norm.running_mean.copy_(torch.randn(5))
+    sides = {
+        None: (),
+        "plain": (spikes(3, 2, 5, 6, 6, seed=1),),
+        "strided and mapped": (spikes(3, 2, 3, 11, 12, seed=1),),
+    }
+    operands = (spikes(3, 2, 3, 6, 6), *sides.get(skip, (spikes(3, 2, 3, 6, 6, seed=1),)))
+    assert native.usable(block, operands[0], None)
+    before = {name: value.clone() for name, value in block.state_dict().items()}
+    plain, ours = both(block, *operands)
+    assert plain[0].any()
+    assert_same(plain, ours)
+    assert all(torch.equal(value, ours[2][name]) for name, value in before.items())
+    counted = []
+    block.on_firing.append(lambda fired, places: counted.append(fired))
+    with torch.no_grad():
+        block(*operands)
+    assert counted[0].dtype == torch.int64
+    assert int(counted[0]) == ours[3][0]
+
+
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("weight", WEIGHTS)
 def test_a_linear_layer_is_the_same(weight, norm):

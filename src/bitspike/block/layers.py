@@ -36,13 +36,16 @@ class SpikingBlock(SpikingLayer):
 
     def forward(self, *operands: Tensor) -> Tensor:
         """Spikes, behind the pool if there is one."""
-        if self.form is Form.TRAINING and not is_watched():
+        form = self.form
+        if form in (Form.TRAINING, Form.FLOAT) and not is_watched():
             value, skip = self.operands(operands)
             if usable(self, value, skip):
                 fused = self.pool if self.pool is not None and self.pool.halves else None
-                spikes, fired, places = native_spikes(self, value, skip, None if fused is None else fused.kind)
+                kind = None if fused is None else fused.kind
+                spikes, fired, places = native_spikes(self, value, skip, kind, batch=form is Form.TRAINING)
+                counted = fired if fired.requires_grad else fired.long()  # long, as sums over many batches are exact
                 for listener in self.on_firing:
-                    listener(fired, places)
+                    listener(counted, places)
                 return spikes if self.pool is None or fused is not None else self.pool(spikes)
         spikes = super().forward(*operands)
         if self.on_firing:

@@ -1,12 +1,12 @@
-"""The training form of a spiking layer on kernels made for it: the same as `block.training`, some times faster.
+"""The float forms of a spiking layer on kernels made for them: the same as `block.training`, some times faster.
 
 Between a layer's weighted sums and its spikes everything happens in one pass over memory (batch norm, skip, leak,
 spike, reset, membrane grid, pooling), and once more on the way back, which computes the potentials anew instead of
 keeping them. A convolution keeps its input as one bit for each spike. Weighted sums are of the weights' codes, whole
 numbers that bfloat16 holds exactly; the batch norm takes the scale in.
 
-Used in training wherever it can, on a CPU by the engine's C and on a GPU by Triton (`block.kernels`); `plain()`
-switches it off. On a GPU nothing here reads a number back, which would wait for all the work queued.
+Used wherever it can, on a CPU by the engine's C and on a GPU by Triton (`block.kernels`); `plain()` switches it off.
+On a GPU nothing here reads a number back, which would wait for all the work queued.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def kernels_of(device: torch.device) -> Kernels | None:
 
 
 def usable(block: SpikingLayer, value: Tensor, skip: Tensor | None) -> bool:
-    """Whether this call of a layer in training can run on the kernels; rare combinations stay with torch."""
+    """Whether this call of a layer in a float form can run on the kernels; rare combinations stay with torch."""
     membrane = block.membrane_spec
     static = ops.is_static(value)
     return (
@@ -75,11 +75,12 @@ def usable(block: SpikingLayer, value: Tensor, skip: Tensor | None) -> bool:
 
 
 def native_spikes(
-    block: SpikingLayer, value: Tensor, skip: Tensor | None, pool: str | None
+    block: SpikingLayer, value: Tensor, skip: Tensor | None, pool: str | None, *, batch: bool
 ) -> tuple[Tensor, Tensor, int]:
-    """Spikes [T, B, C, ...] of a layer with batch statistics, behind a 2x2 pool if one is named ("max", "sum").
+    """Spikes [T, B, C, ...] of a layer, behind a 2x2 pool if one is named ("max", "sum").
 
-    Besides, of what is before the pool: the number of spikes, differentiable, and of places for them.
+    batch: normalize with the batch's statistics and update the running ones, or with the running ones. Besides, of
+    what is before the pool: the number of spikes, differentiable, and of places for them.
     """
     steps, samples = value.shape[:2]
     device, kernels = value.device.type, kernels_of(value.device)
@@ -105,7 +106,7 @@ def native_spikes(
         norm, side_norm = block.norm, block.skip_norm
         number = torch.bfloat16 if half else torch.float32
         spikes, fired = _Fire.apply(  # type: ignore[no-untyped-call]
-            _Call(kernels, block, weights, steps, samples, pool, number, known),
+            _Call(kernels, block, weights, batch, steps, samples, pool, number, known),
             total,
             extra,
             None if norm is None else norm.gamma,
@@ -241,6 +242,7 @@ class _Call(NamedTuple):
     kernels: Kernels
     block: SpikingLayer
     weights: LayerWeights
+    batch: bool  # whether norms take the batch's statistics
     steps: int
     samples: int
     pool: str | None
@@ -277,7 +279,7 @@ class _Fire(torch.autograd.Function):
             nothing = torch.zeros_like(scale)
             main = _Norm(nothing, nothing, scale, nothing, math.inf)
         else:
-            main = _measured(call.kernels, block.norm, sums, scale, _vector(gamma))
+            main = _normed(call, block.norm, sums, scale, _vector(gamma))
         # The step and the ratio of the gains come from running statistics, in which this batch is by now.
         channels = None if block.membrane_spec.is_float else block.channels(weights)
         side: _Norm | None = None
@@ -338,6 +340,18 @@ def _parameters(main: _Norm, side: _Norm | None, betas: Sequence[Tensor | None],
     return rows.float()
 
 
+def _normed(call: _Call, norm: ChannelNorm, sums: Tensor, scale: Tensor, gamma: Tensor) -> _Norm:
+    """The norm of sums that stand for scale * sums, by the batch or by what was kept of earlier ones."""
+    return _measured(call.kernels, norm, sums, scale, gamma) if call.batch else _kept(norm, scale, gamma)
+
+
+def _kept(norm: ChannelNorm, scale: Tensor, gamma: Tensor) -> _Norm:
+    """The norm with the running statistics, which are constants."""
+    inverse = scale / torch.sqrt(_vector(norm.running_var) + norm.eps)
+    gain = gamma * inverse
+    return _Norm(_vector(norm.running_mean) / scale, inverse, gain, torch.zeros_like(gain), math.inf)
+
+
 def _measured(kernels: Kernels, norm: ChannelNorm, sums: Tensor, scale: Tensor, gamma: Tensor) -> _Norm:
     """The norm of a batch of sums that stand for scale * sums; its running statistics take the batch in."""
     share = sums.numel() // sums.shape[1]
@@ -358,7 +372,7 @@ def _side(call: _Call, extra: Tensor, gamma: Tensor, main: _Norm, channels: Chan
     block, weights = call.block, call.weights
     if block.skip_norm is None or weights.skip is None:
         raise ValueError(f"{block.label} has no skip with a norm of its own")
-    side = _measured(call.kernels, block.skip_norm, extra, _vector(weights.skip.scale), gamma)
+    side = _normed(call, block.skip_norm, extra, _vector(weights.skip.scale), gamma)
     if channels is None or channels.ratio is None or not block.has_integer_form:
         return side
     return side._replace(gain=torch.sign(gamma) * main.gain.abs() * torch.exp2(channels.ratio))

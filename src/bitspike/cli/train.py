@@ -93,7 +93,8 @@ def describe(recipe: Recipe) -> str:
 
 def standing(folder: Path, fresh: bool) -> str:
     """Where a run in this folder begins."""
-    from bitspike.train.run import MODEL_FILE, STATE_FILE
+    from bitspike.train.model_file import MODEL_FILE
+    from bitspike.train.run import STATE_FILE
 
     if (folder / MODEL_FILE).is_file() and not fresh:
         return f"trained already, in {folder} (--fresh trains again)"

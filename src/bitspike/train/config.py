@@ -101,6 +101,23 @@ class RegulationConfig:
 
 
 @dataclass(frozen=True)
+class TeacherConfig:
+    """A trained network whose logits are learned beside the labels (distillation).
+
+    model        its model file, or the folder of its run; empty: nobody teaches
+    weight       share of the teacher in the loss; the labels have the rest
+    temperature  of both softmaxes: higher tells more about the wrong classes
+    """
+
+    model: str = ""
+    weight: float = field(default=0.5, metadata=limits(above=0, high=1))
+    temperature: float = field(default=2.0, metadata=limits(above=0, high=100))
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+
+
+@dataclass(frozen=True)
 class PublishedConfig:
     """The figure a recipe is held against: accuracy as a fraction, and where it was published."""
 
@@ -117,6 +134,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "train": TrainConfig,
     "regulation": RegulationConfig,
     "augment": AugmentConfig,
+    "teacher": TeacherConfig,
     "published": PublishedConfig,
 }
 
@@ -132,6 +150,7 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     regulation: RegulationConfig = field(default_factory=RegulationConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
     published: PublishedConfig = field(default_factory=PublishedConfig)
 
     def __post_init__(self) -> None:
@@ -164,7 +183,8 @@ class Recipe:
     def training_dict(self) -> dict[str, Any]:
         """What decides the trained weights: everything but the name and the published figure."""
         plain = self.to_dict()
-        return {key: value for key, value in plain.items() if key not in ("name", "published")}
+        silent = ("name", "published") if self.teacher.model else ("name", "published", "teacher")
+        return {key: value for key, value in plain.items() if key not in silent}
 
     def with_seed(self, seed: int) -> Recipe:
         """The same recipe under another training seed."""

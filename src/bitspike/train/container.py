@@ -61,6 +61,11 @@ def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
     return found.hexdigest()
 
 
+def weights_digest(tensors: Mapping[str, Tensor]) -> str:
+    """A fingerprint of weights: names, types, shapes and values."""
+    return _digest(tensors, {})
+
+
 def _refuse_damage(file: Path, kind: str, text: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Raise if the checksum does not hold; files written before there was one have none."""
     if _CHECKSUM in header:

@@ -23,11 +23,12 @@ from bitspike.train.distributed import draw_apart, from_first, highest, is_first
 from bitspike.train.evaluate import check_logits, evaluate
 from bitspike.train.firing import FiringRates, over_processes, regulated_layers
 from bitspike.train.interrupt import StopRequest, TrainingStopped
-from bitspike.train.losses import CLASSIFICATION_LOSSES, spike_rate_loss
+from bitspike.train.losses import CLASSIFICATION_LOSSES, DISTILLATION_LOSSES, spike_rate_loss
 from bitspike.train.optimizer import set_learning_rate
 from bitspike.train.precision import chosen_precision
 from bitspike.train.progress import TrainingProgress
 from bitspike.train.schedule import learning_rate
+from bitspike.train.teacher import Teacher
 
 EpochCallback = Callable[[Mapping[str, Any]], None]
 
@@ -46,6 +47,7 @@ class TrainingLoop:
     recipe: Recipe
     state: Path | None
     identity: dict[str, Any]
+    teacher: Teacher | None = None
     save_every: float = 60.0
 
     def __post_init__(self) -> None:
@@ -121,9 +123,14 @@ class TrainingLoop:
         rates.clear()
         run.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            taught = None if self.teacher is None else self.teacher.logits(inputs, self.batches.classes)
             logits = self.replica(inputs)
         check_logits(logits, labels, self.batches.classes, self.recipe.data.name)
         loss = CLASSIFICATION_LOSSES[config.loss](logits, labels, smoothing=config.label_smoothing)
+        if taught is not None:
+            teacher = self.recipe.teacher
+            told = DISTILLATION_LOSSES[config.loss](logits, taught, temperature=teacher.temperature)
+            loss = (1 - teacher.weight) * loss + teacher.weight * told
         firing = over_processes(rates.rates())
         spike_loss = torch.zeros_like(loss)
         if regulation.spike_loss:

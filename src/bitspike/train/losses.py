@@ -1,4 +1,4 @@
-"""Losses: cross entropy over time, and the spike-rate penalty of Q-SNN."""
+"""Losses: cross entropy over time, distillation of a teacher's logits, and the spike-rate penalty of Q-SNN."""
 
 from __future__ import annotations
 
@@ -24,8 +24,25 @@ def time_mean_cross_entropy(logits: Tensor, labels: Tensor, *, smoothing: float 
     return functional.cross_entropy(logits.float().mean(0), labels, label_smoothing=smoothing)
 
 
+def per_step_distillation(logits: Tensor, taught: Tensor, *, temperature: float) -> Tensor:
+    """(tau^2 / T) sum_t KL(softmax(taught / tau), softmax(logits[t] / tau)), averaged over the batch.
+
+    logits [T, B, K] of the student, taught [B, K] of the teacher. tau^2 keeps the gradient's size whatever tau.
+    """
+    student = functional.log_softmax(logits.float() / temperature, -1)
+    teacher = functional.log_softmax(taught.float() / temperature, -1)
+    divergence = (teacher.exp() * (teacher - student)).sum(-1)
+    return temperature**2 * divergence.mean()
+
+
+def time_mean_distillation(logits: Tensor, taught: Tensor, *, temperature: float) -> Tensor:
+    """The same of the student's mean logits."""
+    return per_step_distillation(logits.float().mean(0, keepdim=True), taught, temperature=temperature)
+
+
 CLASSIFICATION_LOSSES = {"per-step": per_step_cross_entropy, "time-mean": time_mean_cross_entropy}
-"""The names that `train.loss` of a recipe knows."""
+DISTILLATION_LOSSES = {"per-step": per_step_distillation, "time-mean": time_mean_distillation}
+"""The names that `train.loss` of a recipe knows, and what a teacher adds under the same name."""
 
 
 def spike_rate_loss(rates: Sequence[Tensor], *, form: str = "sum", target: float = 0.5) -> Tensor:

@@ -15,6 +15,8 @@ from bitspike.train.container import load_weights, read_container, write_contain
 
 KIND = "bitspike model"
 VERSION = 1
+MODEL_FILE = "model.safetensors"
+"""What it is called in the folder of a run."""
 
 
 @dataclass(frozen=True)

@@ -32,15 +32,15 @@ from bitspike.train.distributed import (
 from bitspike.train.ema import MovingAverage
 from bitspike.train.evaluate import check_fit, evaluate
 from bitspike.train.loop import EpochCallback, TrainingLoop
-from bitspike.train.model_file import ModelHeader, load_model, read_header, save_model
+from bitspike.train.model_file import MODEL_FILE, ModelHeader, load_model, read_header, save_model
 from bitspike.train.optimizer import build_optimizer
 from bitspike.train.precision import chosen_precision
 from bitspike.train.progress import TrainingProgress
 from bitspike.train.provenance import git_commit, versions
 from bitspike.train.random_state import seed_everything
+from bitspike.train.teacher import Teacher, load_teacher
 
 STATE_FILE = "state.safetensors"
-MODEL_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ def train(
     recipe: Recipe,
     *,
     test: Dataset | None = None,
+    teacher: nn.Module | None = None,
     out: str | Path | None = None,
     resume: bool = True,
     device: str | torch.device = "auto",
@@ -78,6 +79,9 @@ def train(
     counts: no weights are chosen by looking at accuracies. With a folder `out` the state is saved there every
     `save_every` seconds and every epoch, a killed run goes on by itself, and the trained network ends up in
     `model.safetensors`; `resume=False` starts over. `on_epoch` gets the record of each finished epoch.
+
+    `teacher` is a trained network whose logits are learned beside the labels, as the recipe's `teacher` table says;
+    by default the one whose file that table names.
 
     Among several processes, as `torchrun` starts them, each trains on its share of every batch. All of them get
     the same result and call `on_epoch`; the first one writes and shows.
@@ -93,10 +97,8 @@ def train(
     check_shareable(net)
     precision = chosen_precision(recipe.train.precision, place)
     net.to(place)
-    identity = {
-        "recipe": recipe.training_dict(),
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
-    }
+    taught_by = _teacher(teacher, recipe, data, place)
+    identity = _identity(recipe, data, taught_by)
     training, validation = data, None
     if recipe.data.validation:
         training, validation = split_validation(data, recipe.data.validation, seed=recipe.data.split_seed)
@@ -115,7 +117,7 @@ def train(
     resumed = from_first(state is not None and state.is_file())
     if state is not None and resumed:
         load_state(state, run, identity)
-    loop = TrainingLoop(run, replica, batches, validation, recipe, state, identity, save_every)
+    loop = TrainingLoop(run, replica, batches, validation, recipe, state, identity, taught_by, save_every)
     with _memory_of(place, recipe):
         validated = loop.train(TrainingProgress(show=show_progress and is_first()), on_epoch)
 
@@ -197,6 +199,24 @@ def check_recipe(net: nn.Module, recipe: Recipe) -> None:
                 f"layer {name} of the network is not quantized as the recipe says ({recipe.quant.short()}); call "
                 "quantize_(net, recipe.quant) first, or give the recipe the network's quantization"
             )
+
+
+def _teacher(net: nn.Module | None, recipe: Recipe, data: Dataset, device: torch.device) -> Teacher | None:
+    if net is None and recipe.teacher.model:
+        net = load_teacher(recipe.teacher.model, data)
+    return None if net is None else Teacher(net, device, channels_last=recipe.train.channels_last)
+
+
+def _identity(recipe: Recipe, data: Dataset, teacher: Teacher | None) -> dict[str, Any]:
+    """What must be the same for a run to go on: it decides the trained weights."""
+    found: dict[str, Any] = {
+        "recipe": recipe.training_dict(),
+        "data": {"name": data.name, "fingerprint": data.fingerprint},
+    }
+    if teacher is not None:
+        how = {"weight": recipe.teacher.weight, "temperature": recipe.teacher.temperature}
+        found["teacher"] = {"fingerprint": teacher.fingerprint, **how}
+    return found
 
 
 def _is_finished(folder: Path, *, resume: bool) -> bool:

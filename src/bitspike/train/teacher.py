@@ -1,0 +1,53 @@
+"""A trained network that teaches another: its logits beside the labels (knowledge distillation)."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bitspike.data import Dataset
+from bitspike.train.container import weights_digest
+from bitspike.train.evaluate import check_fit
+from bitspike.train.model_file import MODEL_FILE, load_model
+
+
+class Teacher:
+    """A network in eval state whose answers are constants; any module that gives [T, B, K] or [B, K] can teach."""
+
+    def __init__(self, net: nn.Module, device: torch.device, *, channels_last: bool = False) -> None:
+        self.fingerprint = weights_digest({name: value.cpu() for name, value in net.state_dict().items()})
+        self.net = copy.deepcopy(net).to(device).eval().requires_grad_(False)
+        if channels_last:
+            self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.no_grad()
+    def logits(self, inputs: Tensor, classes: int) -> Tensor:
+        """What it says about a batch, the mean over time: float32 [B, K]."""
+        found: Tensor = self.net(inputs)
+        mean = found.float().mean(0) if found.dim() == 3 else found.float()
+        if mean.dim() != 2 or mean.shape[1] != classes:
+            raise ValueError(
+                f"the teacher returned logits of shape {list(found.shape)}; they must be [T, B, {classes}] or "
+                f"[B, {classes}]"
+            )
+        return mean
+
+
+def load_teacher(path: str, data: Dataset) -> nn.Module:
+    """The network of a model file, or of a run's folder, that will teach on this data."""
+    file = Path(path).expanduser()
+    file = file / MODEL_FILE if file.is_dir() else file
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"teacher.model: there is no model file {file}; give one that `bitspike train` wrote, or its run's folder "
+            "(relative paths start in the working directory)"
+        )
+    net, _ = load_model(file)
+    try:
+        check_fit(net, data)
+    except ValueError as error:
+        raise ValueError(f"teacher.model: {file} cannot teach on this data: {error}") from None
+    return net
