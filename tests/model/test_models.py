@@ -40,6 +40,8 @@ def sample_input(net, batch=2, seed=0):
         ("small8", {}, 144 + 32 + 4_608 + 64 + 1_290),
         ("small28", {}, 288 + 64 + 18_432 + 128 + 31_370),
         ("small_events", {}, 288 + 32 + 4_608 + 64 + 18_432 + 128 + 10_250),
+        ("small_vgg", {}, 285_984 + 2 * 2 * (32 + 64 + 128) + 11_530),
+        ("small_vgg", {"stages": ((8,), (16, 24))}, 72 + 1_152 + 3_456 + 2 * (8 + 16 + 24) + 24 * 49 * 10 + 10),
         ("small_touch", {}, 78 * 256 + 512 + 65_536 + 512 + 36 * 257),
     ],
 )
@@ -62,7 +64,7 @@ def test_the_head_decides_the_readout():
     assert create_model("vggsnn").readout.weight.shape[1] == 4_608
 
 
-@pytest.mark.parametrize("name", ["small8", "small28", "small_events", "small_touch"])
+@pytest.mark.parametrize("name", ["small8", "small28", "small_vgg", "small_events", "small_touch"])
 @pytest.mark.parametrize("spec", ["32w32u", "1w2u", "4w4u"])
 def test_small_networks_train_and_evaluate(name, spec):
     net = create_model(name, spec=spec)

@@ -18,6 +18,7 @@ def test_listing_by_pattern():
         "small8",
         "small_events",
         "small_touch",
+        "small_vgg",
         "vgg16",
         "vggsnn",
     ]

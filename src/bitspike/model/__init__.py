@@ -3,7 +3,7 @@
 from bitspike.model.registry import create_model, list_models, model_defaults, register_model
 from bitspike.model.resnet19 import ResNet19
 from bitspike.model.resnet20 import ResNet20
-from bitspike.model.small import Small8, Small28, SmallEvents, SmallTouch
+from bitspike.model.small import Small8, Small28, SmallEvents, SmallTouch, SmallVGG
 from bitspike.model.vgg16 import VGG16
 from bitspike.model.vggsnn import VGGSNN
 
@@ -16,6 +16,7 @@ __all__ = [
     "Small28",
     "SmallEvents",
     "SmallTouch",
+    "SmallVGG",
     "create_model",
     "list_models",
     "model_defaults",

@@ -84,6 +84,47 @@ class Small28(_SmallImages):
         super().__init__(classes, input_shape, time_steps, mean, std, widths)
 
 
+@register_model("small_vgg")
+class SmallVGG(nn.Module):
+    """A VGG that a CPU trains: stages of 3x3 convolutions, max pooling 2x2 behind each, and a readout.
+
+    stages: channels of every convolution, stage by stage.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int = 10,
+        input_shape: Sequence[int] = (1, 28, 28),
+        time_steps: int = 2,
+        mean: Sequence[float] | None = None,
+        std: float = 0.25,
+        stages: Sequence[Sequence[int]] = ((32, 32), (64, 64), (128, 128)),
+    ) -> None:
+        super().__init__()
+        if not stages or not all(stages):
+            raise ValueError(f"stages is {[list(stage) for stage in stages]}; give one or more, each with channels.")
+        shape = checked_shape(input_shape, halvings=len(stages))
+        inputs, height, width = shape
+        self.input = ImageInput(shape, mean=channel_means(mean, inputs), std=std, time_steps=time_steps)
+        layers: list[nn.Module] = []
+        for stage in stages:
+            for number, outputs in enumerate(stage):
+                scale = 1.0 if layers else 1 / (255 * std)
+                pool = MaxPool(2) if number + 1 == len(stage) else None
+                layers.append(SpikingConv2d(inputs, outputs, input_scale=scale, pool=pool))
+                inputs = outputs
+            height, width = height // 2, width // 2
+        self.layers = nn.Sequential(*layers)
+        self.flatten = Flatten()
+        self.readout = Readout(inputs * height * width, checked_classes(classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] (uint8) to logits [T, B, classes]."""
+        logits: Tensor = self.readout(self.flatten(self.layers(self.input(images))))
+        return logits
+
+
 @register_model("small_events")
 class SmallEvents(nn.Module):
     """Three convolutions with max pooling for event frames [T, B, 2, 34, 34] such as N-MNIST's.
