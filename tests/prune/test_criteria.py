@@ -74,6 +74,13 @@ def test_every_map_is_scored_by_itself_however_many_at_once(monkeypatch):
     assert whole[..., 0].max() == 5
 
 
+def test_what_should_be_zero_is_far_below_epsilon():
+    """Single precision would fail: there zeros of such maps come out near 1e-6."""
+    spikes = (torch.rand(10, 8, 1, 48, 48, generator=torch.Generator().manual_seed(0)) < 0.15).float()
+    spikes[..., 24:, :] = spikes[..., :24, :]
+    assert singular_value_scores(spikes, epsilon=1e-12)[..., 0].unique().tolist() == [24]
+
+
 def exact_rank(matrix):
     """By elimination over the rationals."""
     rows = [[Fraction(value) for value in row] for row in matrix]

@@ -62,8 +62,8 @@ def test_order_is_by_score_then_tie_then_the_lower_number_stays():
 
 
 def test_ties_that_differ_by_rounding_alone_are_equal():
-    columns = torch.tensor([[1, 2 + 1e-13], [1, 2.0], [1, 2 + 1e-6]])
-    assert ChannelScores.of(columns.double()).order().tolist() == [1, 0, 2]
+    columns = torch.tensor([[1, 2.0], [1, 2 + 1e-13], [1, 2 + 1e-6]], dtype=torch.float64)
+    assert ChannelScores.of(columns).order().tolist() == [1, 0, 2]
 
 
 def test_svs_scores_the_integer_spikes_of_every_layer_before_its_pool():
