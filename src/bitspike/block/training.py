@@ -18,6 +18,14 @@ from bitspike.quant import straight_through
 
 def float_spikes(block: SpikingLayer, value: Tensor, skip: Tensor | None, *, batch: bool) -> Tensor:
     """Spikes [T, B, C, ...]; batch: normalize with the batch's statistics and update the running ones."""
+    current, step = float_current(block, value, skip, batch=batch)
+    return lif(current, block.membrane_spec, step)
+
+
+def float_current(
+    block: SpikingLayer, value: Tensor, skip: Tensor | None, *, batch: bool
+) -> tuple[Tensor, Tensor | None]:
+    """What the membrane integrates at every step, and the membrane's step per channel (None stores in float)."""
     weights = block.quantized()
     membrane = block.membrane_spec
     static = not (membrane.is_float or membrane.form == "dynamic")
@@ -27,7 +35,7 @@ def float_spikes(block: SpikingLayer, value: Tensor, skip: Tensor | None, *, bat
         with torch.no_grad():
             channels = block.channels(weights)
             step = block.spread(channels.gain * torch.exp2(channels.exponent.double())).float()
-    return lif(current, membrane, step)
+    return current, step
 
 
 def _current(block: SpikingLayer, weights: LayerWeights, value: Tensor, skip: Tensor | None, *, batch: bool) -> Tensor:

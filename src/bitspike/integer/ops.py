@@ -94,6 +94,18 @@ class Membrane:
     steps: int = 0
 
 
+def currents(value: Tensor, skip: Tensor | None, node: Spiking) -> tuple[Tensor, Tensor | None]:
+    """What every step adds to the membrane, (A << f) + (A' << (f + s)), and the counts j of a plain skip."""
+    total = weighted_sum(value, node.operator) << _per_channel(node.fire.shift, value)
+    count: Tensor | None = None
+    if isinstance(node.skip, PlainSkip) and skip is not None:
+        count = plain_skip(skip, node.skip.stride, node.skip.channel_map)
+    elif isinstance(node.skip, WeightedSkip) and skip is not None:
+        operator = node.skip.operator
+        total = total + (weighted_sum(skip, operator) << _per_channel(node.skip.shift, value))
+    return total, count
+
+
 def spiking(
     value: Tensor, skip: Tensor | None, node: Spiking, state: Membrane | None = None
 ) -> tuple[Tensor, Membrane]:
@@ -102,13 +114,7 @@ def spiking(
     skip: the operand of `node.skip`. Called with all T steps, or step by step with the state handed on:
     the same spikes.
     """
-    total = weighted_sum(value, node.operator) << _per_channel(node.fire.shift, value)
-    count: Tensor | None = None
-    if isinstance(node.skip, PlainSkip) and skip is not None:
-        count = plain_skip(skip, node.skip.stride, node.skip.channel_map)
-    elif isinstance(node.skip, WeightedSkip) and skip is not None:
-        operator = node.skip.operator
-        total = total + (weighted_sum(skip, operator) << _per_channel(node.skip.shift, value))
+    total, count = currents(value, skip, node)
     if state is None:
         state = Membrane(torch.zeros_like(total[0]))
     potential = state.potential
