@@ -118,6 +118,31 @@ class TeacherConfig:
 
 
 @dataclass(frozen=True)
+class PruneConfig:
+    """Which channels leave the trained network before it is fine-tuned; the fields are those of `bitspike.prune_`.
+
+    quantize   "before": train as `quant` says, score, prune, fine-tune (QP-SNN's order); "after": train and prune
+               in float, and quantize for fine-tuning only
+    """
+
+    criterion: str = "svs"
+    ratios: float | str | dict[str, float] | None = None
+    target: dict[str, float] | None = None
+    protect: tuple[str, ...] = ()
+    batches: int = field(default=5, metadata=limits(low=1, high=10_000))
+    batch: int = field(default=128, metadata=limits(low=1, high=1_000_000))
+    quantize: str = field(default="before", metadata=limits(choices=("before", "after")))
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+        if (self.ratios is None) == (self.target is None):
+            raise ValueError(
+                "pruning takes either ratios (a share, a table of shares by layer, or the name of a preset) or a "
+                "target such as {parameters = 0.25}"
+            )
+
+
+@dataclass(frozen=True)
 class PublishedConfig:
     """The figure a recipe is held against: accuracy as a fraction, and where it was published."""
 
@@ -135,33 +160,45 @@ _SECTIONS: dict[str, type[Any]] = {
     "regulation": RegulationConfig,
     "augment": AugmentConfig,
     "teacher": TeacherConfig,
+    "prune": PruneConfig,
     "published": PublishedConfig,
 }
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run, complete: the same recipe and data give the same network."""
+    """One training run, complete: the same recipe and data give the same network.
+
+    start      model file, or folder of a run, whose network is trained further; empty: fresh weights
+    prune      channels that leave after training, or before any where there is a start; None: all stay
+    finetune   how the pruned network is trained; a table of it needs only what differs from `train`
+    """
 
     name: str
     model: ModelConfig
     data: DataConfig
+    start: str = ""
     quant: QuantSpec = field(default_factory=QuantSpec)
     train: TrainConfig = field(default_factory=TrainConfig)
     regulation: RegulationConfig = field(default_factory=RegulationConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    prune: PruneConfig | None = None
+    finetune: TrainConfig | None = None
     published: PublishedConfig = field(default_factory=PublishedConfig)
 
     def __post_init__(self) -> None:
         # The name becomes a folder of runs/; a recipe from elsewhere must not lead out of there.
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ValueError(f"a recipe's name is {self.name!r}; allowed: letters, digits, dot, dash and underscore")
+        if (self.prune is None) != (self.finetune is None):
+            missing, there = ("finetune", "prune") if self.finetune is None else ("prune", "finetune")
+            raise ValueError(f"the recipe has the table [{there}], but not [{missing}]; pruning needs both")
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any], where: str = "recipe") -> Self:
         """Read `to_dict`'s form or a parsed recipe file; `where` opens every error message."""
-        allowed = ("name", "quant", *_SECTIONS)
+        allowed = ("name", "quant", "start", "finetune", *_SECTIONS)
         for key in table:
             if key not in allowed:
                 raise ValueError(f"{where}: {key} is not a setting; {nearest(str(key), allowed)}")
@@ -171,13 +208,23 @@ class Recipe:
             if isinstance(table[key], Mapping) and "name" not in table[key]:
                 raise ValueError(f"{where}: {key}.name is missing; it must name the {key}")
         parts = {key: build(_SECTIONS[key], table[key], f"{where}: {key}") for key in _SECTIONS if key in table}
-        return cls(name=str(table.get("name", "recipe")), quant=_quant(table.get("quant", {}), where), **parts)
+        if "finetune" in table:
+            parts["finetune"] = _finetune(parts.get("train", TrainConfig()), table["finetune"], where)
+        start = table.get("start", "")
+        if not isinstance(start, str):
+            raise TypeError(f"{where}: start is {start!r}; it must be the path of a model file")
+        quant = _quant(table.get("quant", {}), where)
+        return cls(name=str(table.get("name", "recipe")), quant=quant, start=start, **parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold; `from_dict` reads it back to an equal recipe."""
         plain: dict[str, Any] = {"name": self.name, "quant": self.quant.to_dict()}
-        for key in _SECTIONS:
-            plain[key] = _listed(asdict(getattr(self, key)))
+        if self.start:
+            plain["start"] = self.start
+        for key in (*_SECTIONS, "finetune"):
+            section = getattr(self, key)
+            if section is not None:
+                plain[key] = _listed(asdict(section))
         return plain
 
     def training_dict(self) -> dict[str, Any]:
@@ -189,6 +236,13 @@ class Recipe:
     def with_seed(self, seed: int) -> Recipe:
         """The same recipe under another training seed."""
         return replace(self, train=replace(self.train, seed=seed))
+
+
+def _finetune(train: TrainConfig, table: object, where: str) -> TrainConfig:
+    """`train` with the table's changes; its warm-up belongs to a fresh start and is not taken over."""
+    if not isinstance(table, Mapping):
+        raise TypeError(f"{where}: finetune is {table!r}; it must be a table of settings")
+    return build(TrainConfig, asdict(train) | {"warmup_epochs": 0.0} | dict(table), f"{where}: finetune")
 
 
 def _quant(value: object, where: str) -> QuantSpec:

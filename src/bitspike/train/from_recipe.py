@@ -15,6 +15,7 @@ from bitspike.train.config import Recipe
 from bitspike.train.distributed import first_goes_ahead, is_first, together
 from bitspike.train.random_state import seed_everything
 from bitspike.train.run import TrainResult, train
+from bitspike.train.stages import train_in_stages
 
 
 def load_data(recipe: Recipe, split: str, *, root: str | Path | None = None, download: bool = False) -> Dataset:
@@ -57,4 +58,6 @@ def train_recipe(
     with first_goes_ahead() if download else nullcontext():
         data = load_data(recipe, "train", root=root, download=download)
         test = load_data(recipe, "test", root=root, download=download)
+    if recipe.start or recipe.prune is not None:
+        return train_in_stages(recipe, lambda part: build_net(part, data), data, test=test, **options)
     return train(build_net(recipe, data), data, recipe, test=test, **options)

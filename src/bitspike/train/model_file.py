@@ -91,6 +91,18 @@ def build_network(header: ModelHeader) -> nn.Module:
     return create_model(header.model, spec=QuantSpec.from_dict(header.quant), **header.options)
 
 
+def find_model_file(path: str | Path, setting: str) -> Path:
+    """The model file at a path, or in the run's folder there; `setting` is what the error calls it."""
+    file = Path(path).expanduser()
+    file = file / MODEL_FILE if file.is_dir() else file
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{setting}: there is no model file {file}; give one that `bitspike train` wrote, or its run's folder "
+            "(relative paths start in the working directory)"
+        )
+    return file
+
+
 def _read(path: str | Path) -> tuple[dict[str, Tensor], ModelHeader]:
     tensors, header = read_container(path, KIND, VERSION)
     fields = {key: value for key, value in header.items() if key not in ("format", "version")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,20 @@ class TrainResult:
         return self.header.results
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a network that is trained further comes from.
+
+    recipe: the whole recipe, of which this run is the last stage; identity: of what came before, part of this run's;
+    provenance, results: what the model file shall say about it.
+    """
+
+    recipe: Recipe
+    identity: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+
+
 @together()
 def train(
     net: nn.Module,
@@ -66,6 +80,7 @@ def train(
     *,
     test: Dataset | None = None,
     teacher: nn.Module | None = None,
+    origin: Origin | None = None,
     out: str | Path | None = None,
     resume: bool = True,
     device: str | torch.device = "auto",
@@ -81,7 +96,8 @@ def train(
     `model.safetensors`; `resume=False` starts over. `on_epoch` gets the record of each finished epoch.
 
     `teacher` is a trained network whose logits are learned beside the labels, as the recipe's `teacher` table says;
-    by default the one whose file that table names.
+    by default the one whose file that table names. `origin` says where a network comes from that has been trained
+    before; `train_recipe` gives it.
 
     Among several processes, as `torchrun` starts them, each trains on its share of every batch. All of them get
     the same result and call `on_epoch`; the first one writes and shows.
@@ -98,7 +114,7 @@ def train(
     precision = chosen_precision(recipe.train.precision, place)
     net.to(place)
     taught_by = _teacher(teacher, recipe, data, place)
-    identity = _identity(recipe, data, taught_by)
+    identity = _identity(recipe, data, taught_by, origin)
     training, validation = data, None
     if recipe.data.validation:
         training, validation = split_validation(data, recipe.data.validation, seed=recipe.data.split_seed)
@@ -131,10 +147,12 @@ def train(
         tested = None if test is None else evaluate(net, test)
         results = _results(validated, tested, run.progress)
     provenance = _provenance(recipe, identity, test, run.progress, place) | {"precision": precision}
+    if origin is not None:
+        provenance["origin"], results = origin.provenance, results | origin.results
     header = ModelHeader(
         **_model(net, recipe),
         quant=recipe.quant.to_dict(),
-        recipe=recipe.to_dict(),
+        recipe=(recipe if origin is None else origin.recipe).to_dict(),
         provenance=from_first(provenance),
         results=from_first(results),
     )
@@ -207,7 +225,7 @@ def _teacher(net: nn.Module | None, recipe: Recipe, data: Dataset, device: torch
     return None if net is None else Teacher(net, device, channels_last=recipe.train.channels_last)
 
 
-def _identity(recipe: Recipe, data: Dataset, teacher: Teacher | None) -> dict[str, Any]:
+def _identity(recipe: Recipe, data: Dataset, teacher: Teacher | None, origin: Origin | None) -> dict[str, Any]:
     """What must be the same for a run to go on: it decides the trained weights."""
     found: dict[str, Any] = {
         "recipe": recipe.training_dict(),
@@ -216,6 +234,8 @@ def _identity(recipe: Recipe, data: Dataset, teacher: Teacher | None) -> dict[st
     if teacher is not None:
         how = {"weight": recipe.teacher.weight, "temperature": recipe.teacher.temperature}
         found["teacher"] = {"fingerprint": teacher.fingerprint, **how}
+    if origin is not None:
+        found["origin"] = origin.identity
     return found
 
 

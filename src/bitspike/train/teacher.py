@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from bitspike.data import Dataset
 from bitspike.train.container import weights_digest
 from bitspike.train.evaluate import check_fit
-from bitspike.train.model_file import MODEL_FILE, load_model
+from bitspike.train.model_file import find_model_file, load_model
 
 
 class Teacher:
@@ -38,13 +37,7 @@ class Teacher:
 
 def load_teacher(path: str, data: Dataset) -> nn.Module:
     """The network of a model file, or of a run's folder, that will teach on this data."""
-    file = Path(path).expanduser()
-    file = file / MODEL_FILE if file.is_dir() else file
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"teacher.model: there is no model file {file}; give one that `bitspike train` wrote, or its run's folder "
-            "(relative paths start in the working directory)"
-        )
+    file = find_model_file(path, "teacher.model")
     net, _ = load_model(file)
     try:
         check_fit(net, data)
