@@ -78,7 +78,9 @@ class Change:
 def unquantized(net: nn.Module) -> Iterator[None]:
     """All blocks at 32 bits inside: which channels meet is the same, and a run takes a tenth of the time."""
     floats = {"weight_spec": WeightSpec(), "membrane_spec": MembraneSpec()}
-    before = [(block, name, getattr(block, name)) for _, block in blocks_of(net) for name in vars(block).keys() & floats]
+    before = [
+        (block, name, getattr(block, name)) for _, block in blocks_of(net) for name in vars(block).keys() & floats
+    ]
     try:
         for block, name, _ in before:
             setattr(block, name, floats[name])
