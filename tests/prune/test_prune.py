@@ -109,7 +109,7 @@ def test_a_pruned_network_trains_on_and_its_file_knows(tmp_path):
             "data": {"name": "made", "time_steps": 2, "validation": 0},
             "quant": "2w4u",
             "train": {"epochs": 1, "batch": 16},
-        }  # fmt: skip
+        }
     )
     result = train(net, data, recipe, out=tmp_path, device="cpu", show_progress=False)
     assert result.header.pruned == {"conv1": [0, 2], "conv2": [0, 1, 2]} == net.pruned

@@ -85,7 +85,7 @@ def test_every_layer_keeps_its_least_share(net, orders):
 def test_channels_go_one_by_one_and_evenly():
     assert _line({"a": 4, "b": 2}, 0.0) == ["a", "a", "b", "a"]
     assert _line({"a": 10}, 0.3) == ["a"] * 7
-    with pytest.raises(ValueError, match="keep_at_least is 1.5"):
+    with pytest.raises(ValueError, match=r"keep_at_least is 1\.5"):
         _line({"a": 4}, 1.5)
 
 
