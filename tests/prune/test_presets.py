@@ -73,7 +73,7 @@ def test_a_preset_of_another_model_is_refused():
 
 def test_pruned_membranes_are_smaller_too():
     torch.manual_seed(0)
-    net = create_model("resnet20", spec="2w4u", **SMALL)
+    net = create_model("resnet20", spec="2w4u", first=20, widths=(20, 40, 80), **SMALL)
     before = measure(net).memory
     report = prune_(net, ratios="qpsnn-resnet20-smaller", orders=orders_of(net))
     after = measure(net).memory

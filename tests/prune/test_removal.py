@@ -204,6 +204,14 @@ def tied(net):
     net.second.norm.weight = net.first.norm.weight
 
 
+def one_norm(net):
+    net.second.norm = net.first.norm
+
+
+def one_buffer(net):
+    net.second.norm.running_var = net.first.norm.running_var
+
+
 @pytest.mark.parametrize(
     ("change", "keep", "error", "message"),
     [
@@ -219,6 +227,8 @@ def tied(net):
         (stray, {"first": [0]}, ValueError, "extra does not run in eval mode"),
         (foreign, {"first": [0]}, ValueError, r"no blocks \(extra\)"),
         (unknown, {"first": [0]}, ValueError, "second holds the tensor 'taste'"),
+        (one_norm, {"first": [0], "second": [1]}, ValueError, r"first\.norm\.weight and second\.norm\.weight are one"),
+        (one_buffer, {"first": [0]}, ValueError, r"first\.norm\.running_var and second\.norm\.running_var are one"),
         (tied, {"second": [0]}, ValueError, r"first\.norm\.weight and second\.norm\.weight are one tensor"),
     ],
 )

@@ -30,7 +30,7 @@ def assert_same(net, keep, samples):
 
 
 @pytest.mark.parametrize("spec", SPECS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(made=architectures(), seed=st.integers(0, 2**20))
 def test_random_networks(spec, made, seed):
     net = settle_exactly_(RandomNet(*made), SPECS[spec], seed)

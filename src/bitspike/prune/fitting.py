@@ -18,7 +18,8 @@ from torch import nn
 
 from bitspike.cost import LayerCost
 from bitspike.measuring import describe
-from bitspike.prune.plan import Change, course, plan
+from bitspike.prune.course import course
+from bitspike.prune.plan import Change, plan
 from bitspike.prune.ratios import Order, keep_lists, protected, prunable_channels
 from bitspike.prune.removal import remove_
 from bitspike.prune.target import Target

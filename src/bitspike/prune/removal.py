@@ -12,13 +12,12 @@ from dataclasses import asdict, dataclass
 from numbers import Integral
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from bitspike.block import Readout, SpikingBlock, blocks_of
-from bitspike.lowering import trace
-from bitspike.prune.channels import Slot, columns_of, rows_of
-from bitspike.prune.plan import Change, Channels, Kept, course, plan, unquantized
+from bitspike.prune.assign import assign_all, assignments, refuse_shared
+from bitspike.prune.course import course
+from bitspike.prune.plan import Change, Channels, plan
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ def remove_(net: nn.Module, keep: Mapping[str, Sequence[int]]) -> RemovalReport:
     blocks = {name: block for name, block in blocks_of(net) if isinstance(block, SpikingBlock | Readout)}
     wanted = {name: _checked(name, blocks, stay) for name, stay in keep.items()}
     changes = plan(course(net), wanted)
-    assignments = [item for name, change in changes.items() for item in _assignments(name, blocks[name], change)]
-    _refuse_shared(net, assignments)
+    found = [item for name, change in changes.items() for item in assignments(name, blocks[name], change)]
+    refuse_shared(net, found)
     report_layers = tuple(
         RemovedChannels(name, change.outputs.channels, len(change.outputs.stay))
         for name, change in changes.items()
@@ -69,7 +68,7 @@ def remove_(net: nn.Module, keep: Mapping[str, Sequence[int]]) -> RemovalReport:
     rewired = tuple(name for name, change in changes.items() if _is_rewired(blocks[name], change))
     before = _parameters(net)
     remembered = removed_from(net) | _composed(removed_from(net), changes)
-    _assign_all(net, assignments)
+    assign_all(net, found)
     if remembered:
         cast(Any, net).pruned = remembered
     return RemovalReport(report_layers, rewired, before, _parameters(net))
@@ -105,53 +104,9 @@ def _short(numbers: list[Any]) -> str:
     return f"[{shown}{', ...' if len(numbers) > 8 else ''}]"
 
 
-Assignment = tuple[nn.Module, str, Any]
-
-
-def _assignments(name: str, block: SpikingBlock | Readout, change: Change) -> list[Assignment]:
-    """Owner, attribute and new value of everything that a change replaces in a block."""
-    if not change.touches and getattr(block, "skip", None) == change.skip:
-        return []
-    taken: dict[Slot, dict[int, Kept]] = {}  # slot -> axis -> what stays of it
-    taken.setdefault(columns_of(name, block), {})[1] = change.inputs
-    found: list[Assignment] = []
-    if isinstance(block, SpikingBlock):
-        for slot in rows_of(name, block):
-            taken.setdefault(slot, {})[0] = change.outputs
-        if change.skip_inputs is not None:
-            taken.setdefault(Slot(block, "skip_weight"), {})[1] = change.skip_inputs
-        found = [(block, "skip", change.skip), (block, "out_channels", len(change.outputs.stay))]
-    for slot, axes in taken.items():
-        if any(kept.loses for kept in axes.values()):
-            found.append((slot.owner, slot.attribute, _taken(slot.value, axes)))
-    return found
-
-
-def _taken(value: Tensor, axes: Mapping[int, Kept]) -> Tensor:
-    """What stays of a tensor, as a parameter if it was one."""
-    left = value.detach()
-    for axis, kept in axes.items():
-        left = left.index_select(axis, torch.tensor(kept.stay, device=value.device))
-    if isinstance(value, nn.Parameter):
-        return nn.Parameter(left, requires_grad=value.requires_grad)
-    return left
-
-
 def _is_rewired(block: SpikingBlock | Readout, change: Change) -> bool:
     skip_loses = change.skip_inputs is not None and change.skip_inputs.loses
     return change.inputs.loses or skip_loses or getattr(block, "skip", None) != change.skip
-
-
-def _refuse_shared(net: nn.Module, assignments: list[Assignment]) -> None:
-    """A tensor that two blocks share would fall apart into two."""
-    owners: dict[int, list[str]] = {}
-    for name, module in net.named_modules():
-        for attribute, parameter in module.named_parameters(recurse=False):
-            owners.setdefault(id(parameter), []).append(f"{name}.{attribute}")
-    for owner, attribute, value in assignments:
-        names = owners.get(id(getattr(owner, attribute)), []) if isinstance(value, Tensor) else []
-        if len(names) > 1:
-            raise ValueError(f"{' and '.join(names)} are one tensor, so neither can lose channels; untie them first")
 
 
 def _parameters(net: nn.Module) -> int:
@@ -166,18 +121,3 @@ def _composed(earlier: Mapping[str, list[int]], changes: Mapping[str, Change]) -
             numbering = earlier.get(name, range(change.outputs.channels))
             found[name] = [numbering[channel] for channel in change.outputs.stay]
     return found
-
-
-def _assign_all(net: nn.Module, assignments: list[Assignment]) -> None:
-    """Put all new values in place, and the old ones back if the network then does not run as it did."""
-    old = [(owner, attribute, getattr(owner, attribute)) for owner, attribute, _ in assignments]
-    try:
-        for owner, attribute, value in assignments:
-            setattr(owner, attribute, value)
-        if assignments:
-            with unquantized(net):
-                trace(net)  # every block checks what it reads
-    except BaseException:
-        for owner, attribute, value in old:
-            setattr(owner, attribute, value)
-        raise

@@ -42,8 +42,11 @@ class ModelHeader:
     pruned: dict[str, list[int]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
+        """Plain data for JSON; nothing of pruning for a whole network, so that older versions read its file."""
+        found = asdict(self)
+        if not self.pruned:
+            del found["pruned"]
+        return found
 
 
 def refuse_non_finite(tensors: Mapping[str, Tensor], where: str) -> None:
