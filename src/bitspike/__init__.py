@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bitspike.lowering import lower
     from bitspike.measuring import measure
     from bitspike.model import create_model
+    from bitspike.prune import prune_
     from bitspike.runtime import IntegerNet, certify
 
 _LAZY = {
@@ -24,6 +25,7 @@ _LAZY = {
     "create_model": "bitspike.model",
     "lower": "bitspike.lowering",
     "measure": "bitspike.measuring",
+    "prune_": "bitspike.prune",
     "quantize_": "bitspike.block",
     "real_form": "bitspike.block",
     "recalibrate_": "bitspike.block",
@@ -40,6 +42,7 @@ __all__ = [
     "create_model",
     "lower",
     "measure",
+    "prune_",
     "quantize_",
     "real_form",
     "recalibrate_",

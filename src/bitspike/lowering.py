@@ -97,7 +97,7 @@ def _sample(entrance: ImageInput | EventInput, net: nn.Module, *, busy: bool) ->
     return drawn.to(device)
 
 
-def _refuse_branches(net: nn.Module, steps: list[Step]) -> None:
+def refuse_branches(net: nn.Module, steps: list[Step]) -> None:
     """A way through forward that depends on the values cannot be told by watching one run; this finds most of them."""
     ways = [[(step.name, step.sources) for step in run] for run in (steps, _trace(net, busy=True))]
     if ways[0] != ways[1]:
@@ -132,7 +132,7 @@ def lower(net: nn.Module) -> IntegerNet:
         if not block.has_integer_form:
             raise ValueError(f"{name} {_why_not(block)}")
     steps = trace(net)
-    _refuse_branches(net, steps)
+    refuse_branches(net, steps)
     _refuse_open_time(steps)
     ranges = input_ranges(steps)
     nodes = tuple(_node(step, ranges) for step in steps)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
 from bitspike.cost.memory import check_batch
 from bitspike.cost.rows import FLOAT_BITS, LayerCost
@@ -56,12 +57,13 @@ def qpsnn_model_size(rows: Iterable[LayerCost], bits: int) -> float:
 def kept_channels(channels: int, ratio: float) -> int:
     """Channels that stay when the share `ratio` of them is removed: floor(channels * (1 - ratio)).
 
-    The removed number is rounded up, as QP-SNN does; a product within 1e-9 of a whole number counts as
-    that number, so that 0.9 of 10 channels leaves 1 and not 0.
+    The removed number is rounded up, as QP-SNN does. The ratio counts as the fraction nearest to it with a denominator
+    of at most a million, exactly, so that 0.9 of 10 channels leaves 1 and not 0, and two thirds of 3 leave 1.
     """
     if channels < 1 or not 0 <= ratio < 1:
         raise ValueError(
             f"channels is {channels} and ratio is {ratio}; give 1 or more channels and a ratio of at least 0 "
             "and below 1."
         )
-    return channels - math.ceil(channels * ratio - 1e-9)
+    share = Fraction(ratio).limit_denominator(10**6)
+    return math.floor(channels * (1 - share))

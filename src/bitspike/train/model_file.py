@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bitspike.prune.removal import remove_, removed_from
 from bitspike.spec import QuantSpec
 from bitspike.train.container import load_weights, read_container, write_container
 
@@ -29,6 +30,7 @@ class ModelHeader:
     recipe           the recipe it was trained with, if any
     provenance       seed, versions, data fingerprints, commit, seconds
     results          accuracies as fractions, firing rates per layer
+    pruned           block name -> the channels that pruning left, numbered as in the network before it
     """
 
     model: str
@@ -37,10 +39,14 @@ class ModelHeader:
     recipe: dict[str, Any] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
+    pruned: dict[str, list[int]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return asdict(self)
+        """Plain data for JSON; nothing of pruning for a whole network, so that older versions read its file."""
+        found = asdict(self)
+        if not self.pruned:
+            del found["pruned"]
+        return found
 
 
 def refuse_non_finite(tensors: Mapping[str, Tensor], where: str) -> None:
@@ -55,7 +61,8 @@ def refuse_non_finite(tensors: Mapping[str, Tensor], where: str) -> None:
 
 
 def save_model(net: nn.Module, path: str | Path, header: ModelHeader) -> None:
-    """Write a network's weights and header to `path`, atomically."""
+    """Write a network's weights and header to `path`, atomically; what pruning left of it is written in any case."""
+    header = replace(header, pruned=removed_from(net))
     weights = net.state_dict()
     refuse_non_finite(weights, f"cannot save {path}")
     write_container(path, weights, {"format": KIND, "version": VERSION, **header.to_dict()})
@@ -69,18 +76,18 @@ def read_header(path: str | Path) -> ModelHeader:
 def load_model(path: str | Path, net: nn.Module | None = None) -> tuple[nn.Module, ModelHeader]:
     """Build the network that a model file describes, with its weights; returned in eval state.
 
-    A network that is not in the registry is given as `net` and only filled.
+    A network that is not in the registry is given as `net` and only filled, after channels that the file's network
+    has lost were removed from it as well.
     """
     weights, header = _read(path)
     refuse_non_finite(weights, str(path))
-    if net is None:
-        net = build_network(header)
+    net = build_network(header) if net is None else pruned_as(net, header)
     load_weights(net, weights, path)
     return net.eval(), header
 
 
 def build_network(header: ModelHeader) -> nn.Module:
-    """The network that a header describes, with fresh weights."""
+    """The network that a header describes, pruned as it says, with fresh weights."""
     from bitspike.model import create_model
 
     if not header.model:
@@ -88,7 +95,27 @@ def build_network(header: ModelHeader) -> nn.Module:
             "the model file holds a network that is not in the registry, so it cannot be built from the file; "
             "build it and give it: load_model(path, net)"
         )
-    return create_model(header.model, spec=QuantSpec.from_dict(header.quant), **header.options)
+    return pruned_as(create_model(header.model, spec=QuantSpec.from_dict(header.quant), **header.options), header)
+
+
+def pruned_as(net: nn.Module, header: ModelHeader) -> nn.Module:
+    """The network after the removals that a header tells; one that was pruned so before is left as it is."""
+    if removed_from(net) == header.pruned:
+        return net
+    if removed_from(net):
+        raise ValueError("the network was pruned otherwise than that of the model file; give it as it was before")
+    try:
+        remove_(net, _checked_table(header.pruned))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the model file's table of pruned channels does not fit the network: {error}") from None
+    return net
+
+
+def _checked_table(pruned: Any) -> dict[str, list[int]]:
+    """A stranger's table, its types looked at."""
+    if not isinstance(pruned, dict) or not all(isinstance(stay, list) for stay in pruned.values()):
+        raise TypeError("it is no table of names and lists of channels")
+    return pruned
 
 
 def find_model_file(path: str | Path, setting: str) -> Path:

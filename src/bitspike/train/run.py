@@ -16,6 +16,7 @@ from bitspike.atomic import refuse_unwritable, temporary_name
 from bitspike.block import ImageInput, Readout, SpikingBlock, blocks_of
 from bitspike.block.across import processes
 from bitspike.data import Dataset, split_validation
+from bitspike.prune.removal import removed_from
 from bitspike.runtime import Evaluation
 from bitspike.train.batches import Batches
 from bitspike.train.checkpoint import Progress, Run, load_state, refuse_other_run
@@ -114,7 +115,7 @@ def train(
     precision = chosen_precision(recipe.train.precision, place)
     net.to(place)
     taught_by = _teacher(teacher, recipe, data, place)
-    identity = _identity(recipe, data, taught_by, origin)
+    identity = _identity(net, recipe, data, taught_by, origin)
     training, validation = data, None
     if recipe.data.validation:
         training, validation = split_validation(data, recipe.data.validation, seed=recipe.data.split_seed)
@@ -225,7 +226,9 @@ def _teacher(net: nn.Module | None, recipe: Recipe, data: Dataset, device: torch
     return None if net is None else Teacher(net, device, channels_last=recipe.train.channels_last)
 
 
-def _identity(recipe: Recipe, data: Dataset, teacher: Teacher | None, origin: Origin | None) -> dict[str, Any]:
+def _identity(
+    net: nn.Module, recipe: Recipe, data: Dataset, teacher: Teacher | None, origin: Origin | None
+) -> dict[str, Any]:
     """What must be the same for a run to go on: it decides the trained weights."""
     found: dict[str, Any] = {
         "recipe": recipe.training_dict(),
@@ -236,6 +239,8 @@ def _identity(recipe: Recipe, data: Dataset, teacher: Teacher | None, origin: Or
         found["teacher"] = {"fingerprint": teacher.fingerprint, **how}
     if origin is not None:
         found["origin"] = origin.identity
+    if pruned := removed_from(net):
+        found["pruned"] = pruned
     return found
 
 
@@ -266,7 +271,8 @@ def _model(net: nn.Module, recipe: Recipe) -> dict[str, Any]:
     """How to build the network again; registered ones remember it, for others the name stays empty."""
     name = getattr(net, "model_name", "")
     options = getattr(net, "model_options", {})
-    return {"model": name, "options": {key: value for key, value in options.items() if key != "spec"}}
+    options = {key: value for key, value in options.items() if key != "spec"}
+    return {"model": name, "options": options, "pruned": removed_from(net)}
 
 
 def _provenance(

@@ -1,0 +1,102 @@
+"""How many channels stay, from ratios that are given by name."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from bitspike.block import SpikingBlock, blocks_of
+from bitspike.cost import kept_channels
+
+
+@runtime_checkable
+class Ranked(Protocol):
+    """What scoring makes of a block: its channels in the order in which they may go."""
+
+    def order(self) -> Tensor:
+        """Numbers of all channels, from the least to the most important."""
+
+
+Order = Ranked | Tensor | Sequence[int]
+
+
+def prunable_channels(net: nn.Module) -> dict[str, int]:
+    """Names and numbers of output channels of the blocks that can lose some: all spiking ones."""
+    found = {name: block.out_channels for name, block in blocks_of(net) if isinstance(block, SpikingBlock)}
+    if not found:
+        raise ValueError(
+            "the network holds no spiking block, so there is nothing to prune; build it from bitspike.block"
+        )
+    return found
+
+
+def channel_counts(net: nn.Module, ratios: Mapping[str, float], *, protect: Sequence[str] = ()) -> dict[str, int]:
+    """How many channels every spiking block keeps: floor(channels * (1 - ratio)).
+
+    ratios: shell pattern of block names -> share that goes, 0 to below 1; the first pattern that matches a block wins,
+        and a block that none matches keeps all. protect: names or patterns of blocks that keep all in any case.
+    A ratio counts as the simple fraction nearest to it (`cost.kept_channels`), so 0.9 of 10 channels leaves 1, not 0.
+    """
+    channels = prunable_channels(net)
+    for pattern in ratios:
+        refuse_unmatched("ratios", pattern, channels)
+    safe = protected(channels, protect)
+    counts = dict(channels)
+    for name, number in channels.items():
+        matching = [pattern for pattern in ratios if fnmatch.fnmatchcase(name, pattern)]
+        if not matching or name in safe:
+            continue
+        pattern = matching[0]
+        try:
+            counts[name] = kept_channels(number, ratios[pattern])
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"ratios[{pattern!r}] is {ratios[pattern]!r}; allowed: a share from 0 to below 1"
+            ) from None
+        if counts[name] == 0:
+            raise ValueError(
+                f"a ratio of {ratios[pattern]} would leave none of the {number} channels of {name}; "
+                f"give at most {1 - 1 / number:.3g}"
+            )
+    return counts
+
+
+def protected(channels: Mapping[str, int], protect: Sequence[str]) -> set[str]:
+    """Names of the blocks that keep all their channels; a pattern that matches none is refused."""
+    patterns = [protect] if isinstance(protect, str) else list(protect)
+    for pattern in patterns:
+        refuse_unmatched("protect", pattern, channels)
+    return {name for name in channels if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def refuse_unmatched(argument: str, pattern: str, channels: Mapping[str, int]) -> None:
+    """A typing error in a pattern would silently change what is pruned."""
+    if not any(fnmatch.fnmatchcase(name, pattern) for name in channels):
+        raise ValueError(f"{argument}: {pattern!r} matches no spiking block; they are {', '.join(channels)}")
+
+
+def channel_order(name: str, order: Order, channels: int) -> list[int]:
+    """The channels of a block from the least to the most important, checked to be all of them."""
+    given = order.order() if isinstance(order, Ranked) else order
+    numbers = [int(number) for number in given]
+    if sorted(numbers) != list(range(channels)):
+        raise ValueError(f"the order of {name} does not name each of its {channels} channels once")
+    return numbers
+
+
+def keep_lists(
+    channels: Mapping[str, int], orders: Mapping[str, Order], counts: Mapping[str, int]
+) -> dict[str, list[int]]:
+    """The channels that stay in every block that loses some: the most important ones, ascending."""
+    keep = {}
+    for name, count in counts.items():
+        if count == channels[name]:
+            continue
+        if name not in orders:
+            raise ValueError(f"{name} is to lose channels, but no order of them was given; score it, or protect it")
+        order = channel_order(name, orders[name], channels[name])
+        keep[name] = sorted(order[channels[name] - count :])
+    return keep
