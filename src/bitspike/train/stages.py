@@ -12,7 +12,7 @@ from torch import nn
 
 from bitspike.block import quantize_
 from bitspike.data import Dataset, split_validation
-from bitspike.prune import prune_
+from bitspike.prune import list_criteria, prunable_channels, prune_
 from bitspike.spec import QuantSpec
 from bitspike.train.config import PruneConfig, Recipe
 from bitspike.train.container import weights_digest
@@ -49,6 +49,8 @@ def train_in_stages(
     if recipe.start:
         before = _opened(recipe)
     else:
+        if recipe.prune is not None:
+            _refuse_early(build(recipe), recipe.prune)
         first = replace(recipe, prune=None, finetune=None)
         if recipe.prune is not None and recipe.prune.quantize == "after":
             first = replace(first, quant=QuantSpec())
@@ -74,6 +76,14 @@ def _opened(recipe: Recipe) -> _Stage:
         there = header.model or "network that is not in the registry"
         raise ValueError(f"start: {file} holds a {there}, but model.name is {recipe.model.name}; make them equal")
     return _Stage(net.train(), header)
+
+
+def _refuse_early(net: nn.Module, config: PruneConfig) -> None:
+    """Try the pruning on a network that is not trained yet, channels in any order, rather than refuse it afterwards."""
+    if config.criterion not in list_criteria():
+        raise ValueError(f"prune.criterion is {config.criterion!r}; allowed: {', '.join(list_criteria())}")
+    orders = {name: range(count) for name, count in prunable_channels(net).items()}
+    prune_(net, ratios=config.ratios, target=config.target, protect=config.protect, orders=orders)
 
 
 def _pruned(stage: _Stage, config: PruneConfig, seed: int, data: Dataset) -> dict[str, Any]:

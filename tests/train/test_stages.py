@@ -1,0 +1,138 @@
+"""Recipes of more than one stage: what is pruned, what goes on, what is written down."""
+
+import pytest
+import torch
+from train_samples import make_images
+
+from bitspike.lowering import lower
+from bitspike.runtime import evaluate_integers
+from bitspike.train.config import Recipe
+from bitspike.train.from_recipe import build_net
+from bitspike.train.interrupt import TrainingStopped
+from bitspike.train.model_file import load_model, read_header
+from bitspike.train.run import train
+from bitspike.train.stages import train_in_stages
+
+PRUNE = {"ratios": {"conv2": 0.5}, "batches": 2, "batch": 16}
+
+
+@pytest.fixture
+def pruning(table):
+    table["train"] |= {"epochs": 2}
+    return table | {"prune": PRUNE, "finetune": {"epochs": 1, "optimizer": "adam", "lr": 1e-3}}
+
+
+def fit(table, data, **options):
+    recipe = Recipe.from_dict(table)
+    return train_in_stages(
+        recipe, lambda part: build_net(part, data), data, show_progress=False, device="cpu", **options
+    )
+
+
+def test_trains_prunes_and_fine_tunes(pruning, images, tmp_path):
+    test = make_images(30, seed=5, split="test")
+    result = fit(pruning, images, test=test, out=tmp_path)
+    assert result.net.conv1.weight.shape[0] == 4
+    assert result.net.conv2.weight.shape[0] == 4  # of 8
+    assert result.net.readout.weight.shape == (3, 4 * 2 * 2)
+    assert [record["epoch"] for record in result.results["history"]] == [0]
+    before = read_header(tmp_path / "trained" / "model.safetensors")
+    assert [record["epoch"] for record in before.results["history"]] == [0, 1]
+    assert result.results["before_pruning"]["test_accuracy"] == before.results["test_accuracy"]
+    assert result.results["pruning"]["layers"][1] == {"name": "conv2", "before": 8, "after": 4, "ratio": 0.5}
+    assert result.results["pruning"]["parameters_after"] < result.results["pruning"]["parameters_before"]
+    assert result.header.provenance["origin"] == before.provenance
+    assert Recipe.from_dict(result.header.recipe) == Recipe.from_dict(pruning)
+    loaded, header = load_model(tmp_path / "model.safetensors")
+    assert header == result.header
+    assert header.pruned == {"conv2": loaded.pruned["conv2"]}
+    assert evaluate_integers(lower(loaded), test).accuracy == result.results["test_accuracy"]
+
+
+def test_goes_on_in_every_stage_as_if_it_had_not_stopped(pruning, images, tmp_path):
+    whole = fit(pruning, images, out=tmp_path / "whole")
+
+    def stop(epoch):
+        if epoch["epoch"] == stop.at:
+            stop.at = -1
+            raise TrainingStopped("test", 2)
+
+    for stop.at in (1, 0):  # in the last epoch of the first stage; then after the only one of the second
+        with pytest.raises(TrainingStopped):
+            fit(pruning, images, out=tmp_path / "stopped", save_every=0.0, on_epoch=stop)
+    found = fit(pruning, images, out=tmp_path / "stopped")
+    weights = zip(whole.net.state_dict().values(), found.net.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
+    again = fit(pruning, images, out=tmp_path / "stopped")
+    assert again.resumed
+    assert again.header == found.header
+
+
+def test_prunes_a_network_that_is_there(pruning, table, images, tmp_path):
+    plain = {key: value for key, value in table.items() if key not in ("prune", "finetune")}
+    recipe = Recipe.from_dict(plain)
+    train(build_net(recipe, images), images, recipe, out=tmp_path / "first", show_progress=False, device="cpu")
+    result = fit(pruning | {"start": str(tmp_path / "first")}, images, out=tmp_path / "second")
+    at_once = fit(pruning, images, out=tmp_path / "at once")
+    assert not (tmp_path / "second" / "trained").exists()
+    same = zip(result.net.state_dict().values(), at_once.net.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in same)
+
+
+def test_quantizes_after_pruning(pruning, images, tmp_path):
+    result = fit(pruning | {"prune": PRUNE | {"quantize": "after"}}, images, out=tmp_path)
+    assert read_header(tmp_path / "trained" / "model.safetensors").quant["weight"]["bits"] == 32
+    assert result.header.quant["weight"]["bits"] == 1
+    assert lower(result.net).graph is not None
+
+
+def test_goes_on_with_other_bits(table, images, tmp_path):
+    recipe = Recipe.from_dict(table)
+    train(build_net(recipe, images), images, recipe, out=tmp_path / "first", show_progress=False, device="cpu")
+    result = fit(table | {"start": str(tmp_path / "first"), "quant": "1w4u"}, images, out=tmp_path / "second")
+    assert result.net.conv2.membrane_spec.bits == 4
+    first, _ = load_model(tmp_path / "first" / "model.safetensors")
+    fresh = train(build_net(recipe, images), images, recipe, show_progress=False, device="cpu")
+    assert torch.equal(first.conv1.weight, fresh.net.conv1.weight)
+    assert not torch.equal(result.net.conv1.weight, first.conv1.weight)
+    identity = result.header.provenance["identity"]
+    assert len(identity["origin"]["weights"]) == 64
+    with pytest.raises(ValueError, match=r"holds another run: origin\.weights was"):
+        train(build_net(recipe, images), images, recipe, out=tmp_path / "third", show_progress=False, device="cpu")
+        other = table | {"train": table["train"] | {"seed": 1}}
+        again = Recipe.from_dict(other)
+        train(build_net(again, images), images, again, out=tmp_path / "other", show_progress=False, device="cpu")
+        moved = tmp_path / "first"
+        (tmp_path / "other" / "model.safetensors").replace(moved / "model.safetensors")
+        fit(table | {"start": str(moved), "quant": "1w4u"}, images, out=tmp_path / "second")
+
+
+def test_bad_recipes_are_refused(pruning, table, images, tmp_path):
+    with pytest.raises(ValueError, match=r"has the table \[prune\], but not \[finetune\]"):
+        Recipe.from_dict({key: value for key, value in pruning.items() if key != "finetune"})
+    with pytest.raises(ValueError, match=r"has the table \[finetune\], but not \[prune\]"):
+        Recipe.from_dict({key: value for key, value in pruning.items() if key != "prune"})
+    with pytest.raises(ValueError, match=r"recipe: prune: pruning takes either ratios"):
+        Recipe.from_dict(pruning | {"prune": {"criterion": "svs"}})
+    with pytest.raises(ValueError, match=r"recipe: finetune\.epoch is not a setting"):
+        Recipe.from_dict(pruning | {"finetune": {"epoch": 1}})
+    with pytest.raises(FileNotFoundError, match=r"start: there is no model file .*nowhere"):
+        fit(pruning | {"start": str(tmp_path / "nowhere")}, images)
+    with pytest.raises(ValueError, match=r"ratios: 'conv9' matches no spiking block"):
+        fit(pruning | {"prune": {"ratios": {"conv9": 0.5}}}, images)
+    with pytest.raises(ValueError, match="would leave none of the 8 channels of conv2"):
+        fit(pruning | {"prune": {"ratios": {"conv2": 0.99}}}, images, out=tmp_path / "kept")
+    with pytest.raises(ValueError, match="svd"):
+        fit(pruning | {"prune": PRUNE | {"criterion": "svd"}}, images, out=tmp_path / "kept")
+    with pytest.raises(ValueError, match="the target of 10 cannot be met"):
+        fit(pruning | {"prune": {"target": {"memory": 10}}}, images, out=tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()  # nothing was trained for a pruning that cannot be
+
+
+def test_a_recipe_reads_itself_back(pruning):
+    recipe = Recipe.from_dict(pruning | {"start": "there"})
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    assert recipe.finetune.epochs == 1
+    assert recipe.finetune.batch == recipe.train.batch
+    assert recipe.finetune.warmup_epochs == 0
+    assert "prune" not in Recipe.from_dict({"model": {"name": "small8"}, "data": {"name": "digits"}}).to_dict()
