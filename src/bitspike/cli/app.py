@@ -50,6 +50,16 @@ Examples:
   bitspike evaluate model.bsp --data mnist""",
     ),
     (
+        "prune",
+        "Remove the least important channels of a trained network.",
+        """\
+Examples:
+  bitspike prune runs/qsnn-mnist-1w2u --ratio 0.5
+  bitspike prune model.safetensors --ratio "stage2.*=0.5" --ratio "stage3.*.first=0.75" --out small.safetensors
+  bitspike prune model.safetensors --parameters 25% --criterion svs --protect first
+  bitspike prune model.safetensors --memory 400kB --json""",
+    ),
+    (
         "lower",
         "Write the integer network of a trained network, as one small file.",
         """\

@@ -1,0 +1,75 @@
+"""`bitspike prune`: what goes, what is written, and that the result is used like any other network."""
+
+import pytest
+
+from bitspike.cli.opening import open_model
+from bitspike.prune import prune_
+
+
+def test_half_of_every_layer_goes(cli, trained, tmp_path):
+    done = cli("prune", trained["small"], "--ratio", "0.5", "--batches", "2", "--batch", "20", "--out", "p.safetensors",
+               "--json")  # fmt: skip
+    assert done.code == 0
+    found = done.json
+    assert [(row["name"], row["before"], row["after"]) for row in found["layers"]] == [("conv1", 4, 2), ("conv2", 8, 4)]
+    assert found["memory_after"] < found["memory_before"]
+    assert found["bytes"] == (tmp_path / "p.safetensors").stat().st_size
+    net, header, _ = open_model(tmp_path / "p.safetensors")
+    assert net.conv2.weight.shape[:2] == (4, 2)
+    assert header.pruned == net.pruned
+    assert header.results["pruning"]["criterion"] == "svs"
+    _, before, _ = open_model(trained["small"])
+    assert header.results["before_pruning"]["test_accuracy"] == before.results["test_accuracy"]
+    assert "test_accuracy" not in header.results  # nobody has measured it
+    evaluated = cli("evaluate", "p.safetensors", "--json")
+    assert evaluated.code == 0
+    assert evaluated.json["stored_accuracy"] is None
+    assert cli("lower", "p.safetensors", "--json").json["layers"][1]["shape"] == [4, 2, 3, 3]
+
+
+def test_by_name_with_the_criterion_that_is_asked_for(cli, trained, tmp_path):
+    done = cli("prune", trained["small"], "--ratio", "conv2=25%", "--criterion", "magnitude", "--out", "p.safetensors")
+    assert done.code == 0
+    assert "8" in done.out
+    net, _, _ = open_model(tmp_path / "p.safetensors")
+    same, _, _ = open_model(trained["small"])
+    prune_(same, ratios={"conv2": 0.25}, criterion="magnitude")
+    assert net.pruned == same.pruned
+    assert list(same.pruned) == ["conv2"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "key"), [("--parameters", "50%", "parameters"), ("--memory", "0.4kB", "memory")]
+)
+def test_down_to_a_budget(cli, trained, option, value, key):
+    done = cli("prune", trained["small"], option, value, "--criterion", "random", "--out", "p.safetensors", "--json")
+    assert done.code == 0
+    limit = 400 if key == "memory" else 0.5 * done.json["parameters_before"]
+    assert done.json[f"{key}_after"] <= limit < done.json[f"{key}_before"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "nothing was given; give one of --ratio"),
+        (("--ratio", "0.5", "--memory", "1kB"), "--ratio and --memory were given"),
+        (("--ratio", "half"), "--ratio is 'half'; give a share such as 0.25 or 25%"),
+        (("--memory", "1 pound"), "--memory is '1 pound'; give bytes"),
+        (("--ratio", "conv7=0.5"), "'conv7' matches no spiking block"),
+        (("--ratio", "conv1=0.9"), "would leave none of the 4 channels of conv1"),
+        (("--ratio", "0.5", "--criterion", "svd"), "svd"),
+        (("--ratio", "0.5", "--out", "p.bsp"), "ending with .safetensors"),
+        (("--preset", "qpsnn-resnet20-smaller"), "are for the model resnet20"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_written(cli, trained, tmp_path, options, said):
+    done = cli("prune", trained["small"], *options, *(() if "--out" in options else ("--out", "p.safetensors")))
+    assert done.code == 2
+    assert said in done.err.replace("\n", " ")
+    assert not list(tmp_path.glob("p.*"))
+
+
+def test_an_integer_network_is_refused(cli, written):
+    done = cli("prune", written["small"], "--ratio", "0.5")
+    assert done.code == 2
+    assert "prune the model file that it was made from" in done.err.replace("\n", " ")
