@@ -19,6 +19,9 @@ from bitspike.quant import straight_through
 def float_spikes(block: SpikingLayer, value: Tensor, skip: Tensor | None, *, batch: bool) -> Tensor:
     """Spikes [T, B, C, ...]; batch: normalize with the batch's statistics and update the running ones."""
     weights = block.quantized()
+    if batch and block.norm is not None:
+        # The batch's statistics take any scale out again, so none is asked for a gradient, here and in the kernels.
+        weights = weights.with_constant_scale()
     membrane = block.membrane_spec
     static = not (membrane.is_float or membrane.form == "dynamic")
     current = _current(block, weights, value, skip, batch=batch)
