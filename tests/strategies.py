@@ -27,8 +27,9 @@ from bitspike.block import (
     SumPool,
     blocks_of,
 )
+from bitspike.block.learned import put_weight_spec
 from bitspike.block.norm import ChannelNorm
-from bitspike.spec import LayerSpec, MembraneSpec, WeightSpec
+from bitspike.spec import GRID_SCALES, LayerSpec, MembraneSpec, WeightSpec
 
 # The same examples on every machine and at every run.
 settings.register_profile(
@@ -57,7 +58,16 @@ def weight_specs() -> st.SearchStrategy[WeightSpec]:
         per=st.sampled_from(("channel", "layer")),
         normalize=st.sampled_from(("none", "channel", "layer")),
     )
-    return binary | wide
+    odd = st.builds(
+        WeightSpec,
+        bits=st.integers(2, 8),
+        grid=st.just("odd"),
+        scale=st.sampled_from(GRID_SCALES["odd"]),
+        per=st.sampled_from(("channel", "layer")),
+        normalize=st.sampled_from(("none", "channel", "layer")),
+        percentile=st.sampled_from((0.99, 0.6, 1.0)),
+    )
+    return binary | wide | odd
 
 
 def membrane_specs() -> st.SearchStrategy[MembraneSpec]:
@@ -128,7 +138,8 @@ def plans() -> st.SearchStrategy[Plan]:
         stages=st.lists(stages(), min_size=1, max_size=2).map(tuple),
         dense=st.sampled_from((0, 1, 7, 33)),
         specs=st.lists(st.builds(LayerSpec, weight_specs(), membrane_specs()), min_size=1, max_size=3).map(tuple),
-        readout=st.builds(WeightSpec, bits=st.integers(1, 8)),
+        readout=st.builds(WeightSpec, bits=st.integers(1, 8))
+        | st.builds(WeightSpec, bits=st.integers(2, 8), grid=st.just("odd"), scale=st.sampled_from(GRID_SCALES["odd"])),
         readout_bias=st.booleans(),
         style=st.sampled_from(STYLES),
         offsets=st.sampled_from(OFFSETS),
@@ -239,10 +250,11 @@ def set_specs_(net: nn.Module, specs: tuple[LayerSpec, ...], readout: WeightSpec
     for _, block in blocks_of(net):
         if isinstance(block, SpikingBlock):
             layer = specs[place % len(specs)]
-            block.weight_spec, block.membrane_spec, block.stream = layer.weight, layer.membrane, place
+            put_weight_spec(block, layer.weight)
+            block.membrane_spec, block.stream = layer.membrane, place
             place += 1
         elif isinstance(block, Readout):
-            block.weight_spec = readout
+            put_weight_spec(block, readout)
 
 
 @torch.no_grad()
@@ -255,7 +267,9 @@ def scramble_(net: nn.Module, plan: Plan) -> None:
 
     for _, block in blocks_of(net):
         for name, parameter in block.named_parameters(recurse=False):
-            if name.endswith("weight"):
+            if name.endswith("gamma"):
+                parameter.mul_(tensor(numbers.choice((-1.5, 0.3, 0.8, 1.0, 1.3), len(parameter))))
+            elif name.endswith("weight"):
                 parameter.copy_(tensor(_weights(numbers, tuple(parameter.shape), plan.style)))
             else:
                 parameter.copy_(tensor(numbers.integers(-4, 5, len(parameter)) / 4))

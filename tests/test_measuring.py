@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from bitspike import lower, measure, quantize_
+from bitspike import QuantSpec, lower, measure, quantize_
 from bitspike.block import ConvSkip, EventInput, Flatten, Readout, SpikingConv2d
 from bitspike.integer.graph import PlainSkip
 from bitspike.measuring import activity, describe, firing_rates, narrowest
@@ -119,3 +119,25 @@ def test_activity_counts_signs_of_codes():
     assert conv.name == "conv"
     rate = lower(net).spikes(events().numpy())["conv"].mean()
     assert conv.firing_rate == pytest.approx(rate)
+
+
+def test_rows_carry_the_levels_that_weights_use():
+    net = ImageNet(QuantSpec.from_dict({"bits": "2w4u", "weight": {"grid": "odd", "scale": "unit"}}))
+    with torch.no_grad():
+        net.second.weight.clamp_(-0.6, 0.6)  # only the two codes in the middle
+        net.second.norm.weight[0] = -1.0
+        net.second.weight[0].abs_()
+    first, second, readout = describe(net)
+    assert (second.levels, second.levels_used, second.utilization) == (4, 2, 0.5)
+    a = float(net.second.weight.detach().double().abs().quantile(0.99))
+    assert second.utilization_estimate == pytest.approx((min(a, 1) * 3 + 1) / 4, abs=0.02)
+    assert (first.levels, readout.levels) == (255, 255)
+    assert first.levels_used == len(np.unique(lower(net).graph.spiking[0].operator.weight.codes))
+    assert [row.utilization for row in describe(ImageNet(None))] == [None] * 3
+
+
+def test_a_skip_has_levels_of_its_own():
+    rows = {row.name: row for row in describe(Twice())}
+    assert rows["joined.skip"].levels == 15
+    assert 0 < rows["joined.skip"].levels_used <= 8
+    assert 0 < rows["joined.skip"].utilization_estimate <= 1

@@ -56,9 +56,20 @@ def test_widths_that_do_not_exist(text, message):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"bits": 1, "grid": "ternary"}, "weight.grid is 'ternary'; allowed: binary, twos_complement"),
+        ({"bits": 1, "grid": "ternary"}, "weight.grid is 'ternary'; allowed: binary, twos_complement, odd"),
         ({"bits": 4, "grid": "binary"}, "weight.bits with grid binary is 4; allowed: 1 to 1"),
         ({"bits": 1, "scale": "abs_max"}, "weight.scale with grid binary is 'abs_max'; allowed: mean, power_of_two"),
+        ({"bits": 1, "grid": "odd"}, "weight.bits with grid odd is 1; allowed: 2 to 8"),
+        (
+            {"bits": 4, "grid": "odd", "scale": "max"},
+            "weight.scale with grid odd is 'max'; allowed: mean, abs_max, perc",
+        ),
+        ({"bits": 4, "scale": "mse"}, "weight.scale with grid twos_complement is 'mse'; allowed: abs_max"),
+        ({"bits": 4, "percentile": 0.5}, "weight.percentile is 0.5; allowed: above 0.5, up to 1"),
+        ({"bits": 4, "percentile": 99}, "weight.percentile is 99"),
+        ({"bits": 4, "percentile": float("nan")}, "weight.percentile is nan"),
+        ({"bits": 4, "percentile": True}, "weight.percentile is True"),
+        ({"bits": 4, "percentile": "99%"}, "weight.percentile is '99%'"),
         ({"bits": 1, "per": "pixel"}, "weight.per is 'pixel'; allowed: channel, layer"),
         ({"bits": 32, "per": "pixel"}, "weight.per is 'pixel'"),
         ({"bits": 4, "normalize": "batch"}, "weight.normalize is 'batch'"),
@@ -183,6 +194,57 @@ def test_a_recipes_table_changes_single_fields():
 def test_another_width_chooses_its_grid_afresh():
     spec = QuantSpec.from_dict({"bits": "1w2u", "weight": {"bits": 3}})
     assert (spec.weight.grid, spec.weight.scale) == ("twos_complement", "abs_max")
+
+
+def test_the_odd_grid_as_a_table():
+    spec = QuantSpec.from_toml(
+        """
+        bits = "4w32u"
+        weight.grid = "odd"
+        override."conv2".weight.bits = 2
+        override."conv3".weight.scale = "mse"
+        override."conv4".weight = { grid = "twos_complement" }
+        override."conv5".weight = { bits = 1 }
+        override."conv6" = "3w"
+        """
+    )
+    odd = WeightSpec(bits=4, grid="odd", scale="mean")
+    assert spec.weight == odd
+    assert spec.ends == WeightSpec(bits=8, grid="twos_complement", scale="abs_max")  # ends stay, unless told
+    assert spec.for_layer("conv2").weight == replace(odd, bits=2)  # the grid has this width, so it stays
+    assert spec.for_layer("conv3").weight == replace(odd, scale="mse")
+    assert spec.for_layer("conv4").weight == WeightSpec(bits=4, grid="twos_complement", scale="abs_max")
+    assert spec.for_layer("conv5").weight == WeightSpec(bits=1, grid="binary", scale="mean")
+    assert spec.for_layer("conv6").weight == WeightSpec(bits=3, grid="twos_complement")
+    assert QuantSpec.from_toml(spec.to_toml()) == spec
+
+
+def test_another_grid_chooses_its_scale_afresh():
+    """abs_max would be a scale of both grids; that of the two's complement was not chosen for this one."""
+    spec = QuantSpec.from_dict({"bits": "4w4u", "weight": {"grid": "odd"}, "ends": {"grid": "odd", "scale": "learned"}})
+    assert spec.weight.scale == "mean"
+    assert (spec.ends.bits, spec.ends.scale, spec.ends.is_learned) == (8, "learned", True)
+    assert not spec.weight.is_learned
+
+
+def test_levels_of_the_grids():
+    specs = {
+        WeightSpec(bits=1): (1, 2),
+        WeightSpec(bits=2): (1, 3),
+        WeightSpec(bits=8): (127, 255),
+        WeightSpec(bits=2, grid="odd"): (3, 4),
+        WeightSpec(bits=8, grid="odd"): (255, 256),
+    }
+    for spec, expected in specs.items():
+        assert (spec.largest_code, spec.levels) == expected
+    with pytest.raises(ValueError, match="32 bits are on no grid"):
+        _ = WeightSpec().levels
+
+
+def test_a_description_says_what_it_said_before_there_were_percentiles():
+    """Fingerprints of runs under way hold it."""
+    assert "percentile" not in QuantSpec.parse("1w2u").to_dict()["weight"]
+    assert QuantSpec(WeightSpec(bits=4, grid="odd", percentile=0.9)).to_dict()["weight"]["percentile"] == 0.9
 
 
 @pytest.mark.parametrize(

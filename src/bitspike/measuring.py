@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from bitspike.cost import CostTable, LayerActivity, LayerCost, layer_activity
 from bitspike.cost.integers import Rates, bytes_of, narrowest
 from bitspike.integer import graph
 from bitspike.lowering import Step, input_ranges, trace
-from bitspike.spec import FLOAT_BITS
+from bitspike.quant.utilization import estimated_utilization, levels_used
+from bitspike.spec import FLOAT_BITS, WeightSpec
 
 
 def measure(net: nn.Module, batches: Iterable[Tensor | NDArray[np.uint8]] | None = None) -> CostTable:
@@ -86,6 +88,11 @@ def _spiking_rows(
     step: Step, block: SpikingBlock, node: graph.Spiking | None, rate: Rates | None, *, first: bool, static: bool
 ) -> list[LayerCost]:
     positions = int(np.prod(step.shape[3:], dtype=np.int64))
+    spec = block.weight_spec
+    with torch.no_grad():
+        weights = block.quantized()
+        codes, skip_codes = block.signed(weights)
+    latent = block.scaled_weights()
     main = LayerCost(
         name=step.name,
         kind="linear" if block.window is None else "conv",
@@ -102,8 +109,9 @@ def _spiking_rows(
         input_rate=None if rate is None or static else rate.source,
         output_rate=None if rate is None else rate.result,
         integer_bytes=0 if node is None else bytes_of(node.fire),
+        **_levels(latent["weight_gamma"], weights.main.scale, codes, spec),
     )
-    if block.skip_weight is None:
+    if block.skip_weight is None or weights.skip is None or skip_codes is None:
         return [main]
     skip = node.skip if node is not None and isinstance(node.skip, graph.WeightedSkip) else None
     side = LayerCost(
@@ -119,12 +127,24 @@ def _spiking_rows(
         macs=block.skip_weight.numel() * positions,
         input_rate=None if rate is None else rate.skip,
         integer_bytes=0 if skip is None else narrowest(skip.shift),
+        # A skip that shares the main sum's scale shares the estimate.
+        **_levels(latent.get("skip_weight_gamma", latent["weight_gamma"]), weights.skip.scale, skip_codes, spec),
     )
     return [main, side]
 
 
+def _levels(latent: Tensor, scale: Tensor, codes: Tensor, spec: WeightSpec) -> dict[str, Any]:
+    """A row's fields about the levels of a weight's grid; codes: those that ship, with the signs of batch norms."""
+    if spec.is_float:
+        return {}
+    estimate = estimated_utilization(latent, scale, spec)
+    return {"levels": spec.levels, "levels_used": levels_used(codes), "utilization_estimate": estimate}
+
+
 def _readout_row(step: Step, block: Readout, rate: Rates | None) -> LayerCost:
     integer_bytes = 0
+    with torch.no_grad():
+        codes, scale = block.quantized()
     if block.has_integer_form:
         integer_bytes = narrowest(block.to_node(step.name, "", step.shape[0]).bias)
     return LayerCost(
@@ -140,6 +160,7 @@ def _readout_row(step: Step, block: Readout, rate: Rates | None) -> LayerCost:
         macs=block.weight.numel(),
         input_rate=None if rate is None else rate.source,
         integer_bytes=integer_bytes,
+        **_levels(block.weight, scale / block.input_scale, codes, block.grid_spec),
     )
 
 

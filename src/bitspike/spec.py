@@ -15,14 +15,17 @@ from typing import Any, Self, TypeVar
 
 FLOAT_BITS = 32
 MAX_LEAK_EXPONENT = 8
+DEFAULT_PERCENTILE = 0.99
 
-WEIGHT_GRIDS: dict[str, range] = {"binary": range(1, 2), "twos_complement": range(2, 9)}
+WEIGHT_GRIDS: dict[str, range] = {"binary": range(1, 2), "twos_complement": range(2, 9), "odd": range(2, 9)}
 """Grid name -> the widths it exists for. `quant.weights` registers the functions under the same names."""
 
 GRID_SCALES: dict[str, tuple[str, ...]] = {
     "binary": ("mean", "power_of_two"),
     "twos_complement": ("abs_max",),
+    "odd": ("mean", "abs_max", "percentile", "unit", "mse", "learned"),
 }
+"""Grid name -> the scales it knows, its default first."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "per": ("channel", "layer"),
@@ -53,11 +56,17 @@ def _check_bits(owner: str, value: object, low: int, high: int) -> None:
 class WeightSpec:
     """How the weights of one layer become integers.
 
-    grid       binary (+1/-1) or twos_complement (symmetric, -n..n with n = 2^(bits-1) - 1)
-    scale      mean: the mean magnitude; power_of_two: the power of two nearest to it; abs_max: largest / n
+    grid       binary (+1/-1), twos_complement (symmetric, -n..n with n = 2^(bits-1) - 1), or odd (the odd numbers
+               -s..s with s = 2^bits - 1: no zero, every code in use)
+    scale      binary: mean, the mean magnitude, or power_of_two, the power of two nearest to it;
+               twos_complement: abs_max, the largest magnitude / n;
+               odd: gamma / s, where gamma, the weight that gets the largest code, is mean, abs_max, percentile,
+               unit (1), mse (the one of least squared error), or learned (a parameter that `quantize_` makes)
     per        one scale per output channel or per layer (a readout always has one per layer)
     normalize  standardize the latent weights (zero mean, unit deviation) before the grid
     gradient   of the sign: clipped (straight-through) or annealed_tanh (error decay estimator)
+    percentile x of the scale percentile, above 0.5: gamma = max(|P_(1-x)|, |P_x|), P_x what a share x of the weights
+               does not exceed
     """
 
     bits: int = FLOAT_BITS
@@ -66,11 +75,16 @@ class WeightSpec:
     per: str = "channel"
     normalize: str = "none"
     gradient: str = "clipped"
+    percentile: float = DEFAULT_PERCENTILE
 
     def __post_init__(self) -> None:
         _check_bits("weight", self.bits, 1, 8)
         for name in ("per", "normalize", "gradient"):
             _check_choice("weight", name, getattr(self, name))
+        share = self.percentile
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0.5 < share <= 1:
+            raise _refuse("weight.percentile", share, "above 0.5, up to 1")
+        object.__setattr__(self, "percentile", float(share))
         if self.bits == FLOAT_BITS:
             return
         if not self.grid:
@@ -89,6 +103,24 @@ class WeightSpec:
     def is_float(self) -> bool:
         """Whether the weights stay in floating point."""
         return self.bits == FLOAT_BITS
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether the scale is a parameter of the layer, trained with its weights."""
+        return not self.is_float and self.scale == "learned"
+
+    @property
+    def largest_code(self) -> int:
+        """The largest code of the grid; the smallest is its negative. A float layer has none."""
+        if self.is_float:
+            raise ValueError("weights of 32 bits are on no grid and have no codes")
+        bits = self.bits if self.grid in ("binary", "odd") else self.bits - 1
+        return (1 << bits) - 1
+
+    @property
+    def levels(self) -> int:
+        """How many codes the grid has."""
+        return self.largest_code + 1 if self.grid in ("binary", "odd") else 2 * self.largest_code + 1
 
 
 def parse_leak(value: object) -> Fraction:
@@ -313,6 +345,8 @@ def _plain(spec: WeightSpec | MembraneSpec) -> dict[str, Any]:
     values = {key: value for key, value in asdict(spec).items() if value is not None and value != ""}
     if isinstance(spec, MembraneSpec):
         values["leak"] = str(spec.leak)
+    elif spec.percentile == DEFAULT_PERCENTILE:
+        del values["percentile"]  # so that a description is written as it was before there was a choice
     return values
 
 
@@ -334,9 +368,12 @@ _Spec = TypeVar("_Spec", WeightSpec, MembraneSpec)
 def _changed(where: str, base: _Spec, change: object) -> _Spec:
     table = dict(_table(where, change))
     _check_keys(where, table, tuple(item.name for item in fields(base)))
-    if isinstance(base, WeightSpec) and table.get("bits", base.bits) != base.bits:
-        # Another width may need another grid; what the table does not name is chosen afresh.
-        table = {"grid": "", "scale": "", **table}
+    if isinstance(base, WeightSpec):
+        # Where another width needs another grid, and on another grid the scale, what is not named is chosen afresh.
+        bits = table.get("bits", base.bits)
+        fits = isinstance(bits, int) and bits in WEIGHT_GRIDS.get(base.grid, ())
+        table = table if fits or bits == base.bits else {"grid": "", **table}
+        table = table if table.get("grid", base.grid) == base.grid else {"scale": "", **table}
     return replace(base, **table)
 
 

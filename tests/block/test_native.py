@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bitspike.block import ConvSkip, MaxPool, PlainSkip, SpikingConv2d, SpikingLinear, SumPool, native
+from bitspike.block.learned import put_weight_spec
 from bitspike.engine import training as kernels
 from bitspike.engine.library import loaded_library
 from bitspike.spec import MembraneSpec, WeightSpec
@@ -20,6 +21,9 @@ WEIGHTS = {
     "binary": WeightSpec(bits=1, normalize="channel", gradient="annealed_tanh"),
     "4 bits": WeightSpec(bits=4),
     "8 bits": WeightSpec(bits=8, per="layer"),
+    "odd 2 bits": WeightSpec(bits=2, grid="odd"),
+    "odd 8 bits": WeightSpec(bits=8, grid="odd", scale="mse", per="layer"),
+    "learned": WeightSpec(bits=4, grid="odd", scale="learned"),
 }
 MEMBRANES = {
     "float": MembraneSpec(),
@@ -81,7 +85,8 @@ def assert_same(plain, ours, *, tolerance=2e-4):
 def conv(inputs=3, outputs=5, *, weight="float", membrane="float", seed=0, **options):
     torch.manual_seed(seed)
     block = SpikingConv2d(inputs, outputs, **options)
-    block.weight_spec, block.membrane_spec = WEIGHTS[weight], MEMBRANES[membrane]
+    put_weight_spec(block, WEIGHTS[weight])
+    block.membrane_spec = MEMBRANES[membrane]
     with torch.no_grad():
         for norm in (block.norm, block.skip_norm):
             if norm is not None:
@@ -100,7 +105,7 @@ def test_a_convolution_is_the_same(weight, membrane, pool):
 
 @pytest.mark.parametrize("skip", [skip for skip in SKIPS if skip])
 @pytest.mark.parametrize("membrane", ["float", "2 bits", "4 bits soft"])
-@pytest.mark.parametrize("weight", ["float", "binary"])
+@pytest.mark.parametrize("weight", ["float", "binary", "learned"])
 def test_skips_are_the_same(weight, membrane, skip):
     block = conv(weight=weight, membrane=membrane, skip=SKIPS[skip], pool=MaxPool(2))
     operands = {
@@ -148,7 +153,8 @@ def test_a_linear_layer_is_the_same(weight, norm):
     block = SpikingLinear(37, 11, norm=norm, bias=not norm)
     if not norm:
         nn.init.normal_(block.bias, std=0.1)  # or sums of equal weights would lie on the threshold itself
-    block.weight_spec, block.membrane_spec = WEIGHTS[weight], MEMBRANES["2 bits"]
+    put_weight_spec(block, WEIGHTS[weight])
+    block.membrane_spec = MEMBRANES["2 bits"]
     assert_same(*both(block, spikes(5, 6, 37)))
 
 
@@ -244,6 +250,31 @@ def test_bfloat16_rounds_only_sums_and_gradients(skip):
     assert float((ours[0].float() != plain[0]).float().mean()) < 0.01
     for name, expected in plain[1].items():
         assert float(nn.functional.cosine_similarity(ours[1][name].flatten(), expected.flatten(), dim=0)) > 0.99, name
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_sums_of_odd_codes_are_exact_in_bfloat16_up_to_their_rounding(bits):
+    """Operands enter bfloat16 unchanged, so only the sums are rounded: to 8 significant bits."""
+    block = conv(3, 5)
+    put_weight_spec(block, WeightSpec(bits=bits, grid="odd", scale="abs_max"))
+    codes = block.quantized().main.codes.detach()
+    assert float(codes.abs().max()) == 2**bits - 1
+    assert torch.equal(codes.bfloat16().float(), codes)
+    value = spikes(2, 3, 3, 6, 6)
+    exact = native.weighted_sum(native.kernels_of(value.device), value, codes, block.window, half=False)
+    half = native.weighted_sum(native.kernels_of(value.device), value, codes, block.window, half=True)
+    assert torch.equal(half, exact.bfloat16())
+
+
+def test_a_learned_scale_that_counts_stays_with_torch():
+    value = spikes(2, 2, 3, 5, 5)
+    behind_a_norm, bare = conv(weight="learned"), conv(weight="learned", norm=False)
+    assert native.usable(behind_a_norm, value, None)
+    assert not native.usable(behind_a_norm.eval(), value, None)  # running statistics do not take a scale out again
+    assert not native.usable(bare, value, None)
+    with torch.no_grad():
+        assert native.usable(bare, value, None)
+        assert native.usable(behind_a_norm, value, None)
 
 
 def test_spikes_are_kept_as_bits():

@@ -23,7 +23,16 @@ def test_a_healthy_installation(cli):
     assert found["healthy"] is True
     assert found["self_check"]["passed"] is True
     versions = {item["name"]: item["version"] for item in found["packages"]}
-    assert set(versions) == {"numpy", "safetensors", "rich", "cyclopts", "torch", "scikit-learn", "pillow"}
+    assert set(versions) == {
+        "numpy",
+        "safetensors",
+        "rich",
+        "cyclopts",
+        "torch",
+        "scikit-learn",
+        "pillow",
+        "matplotlib",
+    }
     assert versions["numpy"].count(".") >= 1
     assert found["engine_builds"] == list(builds())
     assert found["threads"]["usable"] >= 1

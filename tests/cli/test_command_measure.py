@@ -1,5 +1,7 @@
 """`bitspike measure`: by name and by file, with and without samples."""
 
+import sys
+
 import pytest
 
 from bitspike import create_model
@@ -83,6 +85,10 @@ def test_an_integer_network_costs_what_its_model_costs(cli, trained, written):
         model = cli("measure", trained[name], "--batch", "3", "--json").json
         file = cli("measure", written[name], "--batch", "3", "--json").json
         assert file["totals"] == model["totals"]
+        # QP-SNN's estimate needs the latent weights, which a file of integers does not hold.
+        estimates = [row.pop("utilization_estimate") for row in model["layers"]]
+        assert all(0 < estimate <= 1 for estimate in estimates)
+        assert [row.pop("utilization_estimate") for row in file["layers"]] == [None] * len(estimates)
         assert file["layers"] == model["layers"]
         assert any("taken to have had a batch norm" in note for note in file["notes"])
 
@@ -100,3 +106,49 @@ def test_an_integer_network_is_complete(cli, written):
     done = cli("measure", written["small"], "--spec", "1w4u")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "is an integer network and complete" in done.err
+
+
+def test_utilization_of_every_layer(cli, trained):
+    done = cli("measure", "small8", "--spec", "1w2u", "--json").json
+    first, second, readout = done["layers"]
+    assert (second["levels"], second["levels_used"], second["utilization"]) == (2, 2, 1.0)
+    assert first["levels"] == readout["levels"] == 255
+    assert first["utilization"] == first["levels_used"] / 255
+    shown = cli("measure", "small8", "--spec", "1w2u").out
+    assert "bit-width utilization of the weights" in shown
+    assert "2 of 2" in shown
+    assert max(map(len, shown.splitlines())) <= 120
+    plain = cli("measure", "small8", "--json").json["layers"]
+    assert [row["utilization"] for row in plain] == [None] * 3
+    assert "bit-width utilization" not in cli("measure", "small8").out
+    both = cli("measure", trained["small"], "--compare", trained["small"], "--samples", "5").out
+    assert "other" in both
+
+
+def test_a_plot_of_the_levels_in_use(cli, trained, tmp_path):
+    pytest.importorskip("matplotlib")
+    for name, start in (("levels.png", b"\x89PNG"), ("levels.svg", b"<?xml")):
+        done = cli("measure", "small8", "--spec", "4w4u", "--plot", tmp_path / name, "--json")
+        assert done.code == 0
+        assert done.json["plot"] == str(tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(start)
+    drawn = (tmp_path / "levels.svg").stat().st_size
+    both = cli(
+        "measure", trained["small"], "--compare", trained["small"], "--samples", "5", "--plot", tmp_path / "b.svg"
+    )
+    assert both.code == 0
+    assert (tmp_path / "b.svg").stat().st_size > drawn
+    done = cli("measure", "small8", "--plot", tmp_path / "none.png")
+    assert (done.code, "no layer on a grid" in done.err) == (2, True)
+
+
+def test_a_plot_that_cannot_be_is_refused_before_anything_is_measured(cli, tmp_path, monkeypatch):
+    done = cli("measure", "small8", "--plot", tmp_path / "levels.txt")
+    assert (done.code, "ends in .png, .svg, .pdf" in done.err) == (2, True)
+    done = cli("measure", "small8", "--plot", tmp_path / "no" / "levels.png")
+    assert (done.code, "there is no folder" in done.err) == (2, True)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = cli("measure", "small8", "--plot", tmp_path / "levels.png")
+    assert done.code != 0
+    assert "--plot needs matplotlib, which is not installed: pip install 'bitspike[report]'" in done.err
+    assert done.err.count("\n") == 1

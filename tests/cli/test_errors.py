@@ -26,7 +26,7 @@ CASES = [
     ("train qsnn-digits-1w2u --device tpu", 'device is "tpu"'),
     ("train qsnn-digits-1w2u --set quant=3x", "3x"),
     ("train qsnn-digits-1w2u --set model.name=small9", "did you mean 'small8'"),
-    ("measure resnet18", "did you mean 'resnet19'"),
+    ("measure resnet91", "did you mean 'resnet19'"),
     ("measure resnet19 --spec 9w2u", "weight.bits is 9"),
     ("measure small8 --set clases=3", "has no option 'clases'"),
     ("measure small8 --samples 5", "--data"),

@@ -26,7 +26,11 @@ def test_the_same_as_from_the_blocks(plan):
     rows = describe_graph(graph)
     for mine, theirs in zip(rows, describe(net), strict=True):
         assert mine.weight_bits <= theirs.weight_bits  # the bits that the codes need
+        assert mine.levels <= theirs.levels
+        assert mine.weight_bits < theirs.weight_bits or mine.levels == theirs.levels
+        assert mine.utilization_estimate is None  # there are no latent weights
         given = {"biases": theirs.biases, "norms": theirs.norms, "weight_bits": theirs.weight_bits}
+        given |= {"levels": theirs.levels, "utilization_estimate": theirs.utilization_estimate}
         assert replace(mine, **given) == theirs
 
 

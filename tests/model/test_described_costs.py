@@ -2,7 +2,8 @@
 
 import pytest
 
-from bitspike.cost import as_float, memory, qpsnn_model_size, qsnn_footprint, qsnn_model_size
+from bitspike.cost import as_float, layer_memory, memory, qpsnn_model_size, qsnn_footprint, qsnn_model_size
+from bitspike.lowering import lower
 from bitspike.measuring import describe
 from bitspike.model import create_model
 
@@ -61,6 +62,30 @@ def test_resnet20_is_as_large_as_qpsnn_prints(classes, bits, printed):
     assert sum(row.neurons for row in rows) == 1_441_792
     assert [row.name for row in rows if row.end] == ["first", "readout"]
     assert not any(row.kind == "skip" for row in rows)
+
+
+def test_resnet18_is_as_large_as_qpsnn_prints_unpruned():
+    """The paper's ImageNet rows, said to be pruned: 13.28 at 8 bits, a misprint by 0.006 MB, and 7.71 at 4 bits."""
+    rows = rows_of("resnet18", "4w8u")
+    assert sum(row.parameters for row in rows) == 11_689_512
+    assert_printed(qpsnn_model_size(rows, 8), "13.29")
+    assert_printed(qpsnn_model_size(rows, 4), "7.71")
+    assert [row.name for row in rows if row.end] == ["first", "readout"]
+    assert [row.name for row in rows if row.kind == "skip"] == [f"stage{n}.0.second.skip" for n in (2, 3, 4)]
+    assert rows[0].neurons == 64 * 112 * 112
+    assert rows[0].macs == 64 * 3 * 49 * 112 * 112
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_the_odd_grid_takes_its_bits_in_memory_and_file(bits):
+    spec = {"bits": f"{bits}w4u", "weight": {"grid": "odd", "scale": "abs_max"}}
+    rows = rows_of("small8", spec)
+    assert [row.weight_bits for row in rows] == [8, bits, 8]
+    assert layer_memory(rows[1]).weights == 4_608 * bits // 8
+    net = lower(create_model("small8", spec=spec))
+    weight = net.graph.spiking[1].operator.weight
+    assert (weight.grid, weight.bits) == ("odd", bits)
+    assert weight.planes.nbytes == 4_608 * bits // 8
 
 
 def test_vggsnn_as_trained():

@@ -27,6 +27,9 @@ def sample_input(net, batch=2, seed=0):
 @pytest.mark.parametrize(
     ("name", "options", "count"),
     [
+        ("resnet18", {}, 11_689_512),
+        ("resnet18", {"skip_norm": "shared"}, 11_689_512 - 2 * (128 + 256 + 512)),
+        ("resnet18", {"classes": 10, "input_shape": (3, 64, 64)}, 11_689_512 - 990 * 513),
         ("resnet19", {}, 12_569_226),
         ("resnet19", {"skip_norm": "shared"}, 12_569_226 - 2 * (256 + 512)),
         ("resnet19", {"classes": 100}, 12_569_226 + 90 * 513),
@@ -36,6 +39,7 @@ def sample_input(net, batch=2, seed=0):
         ("vgg16", {"input_shape": (3, 64, 64), "classes": 200}, 14_724_042 - 5_130 + 200 * 2_049),
         ("vgg16", {"input_shape": (3, 64, 64), "head": "global"}, 14_724_042),
         ("vggsnn", {}, 9_268_746),
+        ("vggsnn", {"pooling": "max"}, 9_268_746),
         ("vggsnn", {"input_shape": (2, 32, 32), "head": "global"}, 9_227_786),
         ("small8", {}, 144 + 32 + 4_608 + 64 + 1_290),
         ("small28", {}, 288 + 64 + 18_432 + 128 + 31_370),
@@ -55,6 +59,42 @@ def test_resnet20_without_its_batch_norms_has_the_published_count(classes, count
         net = create_model("resnet20", classes=classes)
     norms = sum(parameters(module) for module in net.modules() if isinstance(module, ChannelNorm))
     assert parameters(net) - norms == count
+
+
+def test_resnet18_without_its_batch_norms():
+    with torch.device("meta"):
+        net = create_model("resnet18")
+    norms = [module for module in net.modules() if isinstance(module, ChannelNorm)]
+    assert len(norms) == 20  # one a convolution, skips included
+    assert parameters(net) - sum(parameters(module) for module in norms) == 11_679_912
+
+
+def test_resnet18_halves_its_map_five_times_before_it_sums_it():
+    net = create_model("resnet18", classes=10, input_shape=(3, 40, 64), spec="2w4u").eval()
+    shapes = {}
+    for name in ("first", "stage1", "stage2", "stage3", "stage4"):
+        part = getattr(net, name)
+        part.register_forward_hook(lambda _module, _inputs, result, name=name: shapes.update({name: result.shape}))
+    with torch.no_grad():
+        net(sample_input(net, batch=1))
+    assert [tuple(shape[2:]) for shape in shapes.values()] == [
+        (64, 10, 16),
+        (64, 10, 16),
+        (128, 5, 8),
+        (256, 3, 4),
+        (512, 2, 2),
+    ]
+    assert net.readout.input_scale == 1 / 4
+
+
+def test_vggsnn_pools_as_q_snn_or_as_qp_snn():
+    def pools(**options):
+        with torch.device("meta"):
+            net = create_model("vggsnn", **options)
+        return [type(layer.pool).__name__ for layer in net.layers if layer.pool is not None]
+
+    assert pools() == ["SumPool"] * 4
+    assert pools(pooling="max") == ["MaxPool"] * 3 + ["SumPool"]
 
 
 def test_the_head_decides_the_readout():
@@ -84,6 +124,7 @@ def test_small_networks_train_and_evaluate(name, spec):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
+        ("resnet18", {"input_shape": (3, 32, 32), "classes": 10, "time_steps": 1}),
         ("resnet19", {"input_shape": (3, 8, 8)}),
         ("resnet19", {"input_shape": (3, 8, 8), "skip_norm": "shared"}),
         ("resnet20", {"input_shape": (3, 8, 8), **SLIM}),
@@ -91,6 +132,7 @@ def test_small_networks_train_and_evaluate(name, spec):
         ("vgg16", {"input_shape": (3, 32, 32), "time_steps": 1}),
         ("vgg16", {"input_shape": (3, 16, 16), "time_steps": 1, "head": "global"}),
         ("vggsnn", {"input_shape": (2, 16, 16), "time_steps": 2}),
+        ("vggsnn", {"input_shape": (2, 16, 16), "time_steps": 2, "pooling": "max"}),
         ("vggsnn", {"input_shape": (3, 16, 16), "time_steps": 2, "head": "global"}),
     ],
 )
@@ -164,6 +206,9 @@ def test_mean_and_std_of_the_data_are_accepted(name):
         ),
         ("resnet20", {"input_shape": (3, 3, 8)}, "width of at least 4"),
         ("vggsnn", {"input_shape": (2, 8, 8)}, "halves the map 4 times"),
+        ("vggsnn", {"pooling": "mean"}, "pooling is 'mean'; allowed are sum, max"),
+        ("resnet18", {"input_shape": (3, 31, 64)}, "halves the map 5 times"),
+        ("resnet18", {"skip_norm": "none"}, "skip_norm is 'none'; allowed are own, shared"),
     ],
 )
 def test_impossible_options_are_refused(name, options, message):

@@ -11,6 +11,7 @@ from bitspike.block.norm import ChannelNorm
 from bitspike.model import create_model, list_models
 
 SMALL = {
+    "resnet18": {"input_shape": (3, 32, 32), "classes": 10},
     "resnet19": {"input_shape": (3, 8, 8)},
     "resnet20": {"input_shape": (3, 8, 8), "first": 16, "widths": (16, 32, 64)},
     "vgg16": {"input_shape": (3, 32, 32)},

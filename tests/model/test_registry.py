@@ -12,6 +12,7 @@ from bitspike.spec import QuantSpec
 
 def test_listing_by_pattern():
     assert list_models() == [
+        "resnet18",
         "resnet19",
         "resnet20",
         "small28",
@@ -22,7 +23,7 @@ def test_listing_by_pattern():
         "vgg16",
         "vggsnn",
     ]
-    assert list_models("res*") == ["resnet19", "resnet20"]
+    assert list_models("res*") == ["resnet18", "resnet19", "resnet20"]
     assert list_models("vgg*") == ["vgg16", "vggsnn"]
     assert list_models("nothing") == []
 

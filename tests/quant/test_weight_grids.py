@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitspike.quant import normalize_weight, quantize_weight, register_grid
+from bitspike.quant import initial_gamma, normalize_weight, quantize_weight, register_grid
 from bitspike.quant.weights import _GRIDS, SCALE_FLOOR, QuantizedWeight
 from bitspike.spec import WEIGHT_GRIDS, WeightSpec
 from strategies import weight_specs
@@ -68,17 +68,20 @@ def test_normalization_of_one_weight_and_of_equal_weights_is_zero():
 def test_codes_lie_on_their_grid_and_scales_are_positive(spec, seed, size):
     weight = torch.from_numpy(np.random.default_rng(seed).normal(0, size, (3, 2, 2, 2)).astype(np.float32))
     weight.requires_grad_()
-    codes, scale = quantize_weight(weight, spec)
+    gamma = torch.nn.Parameter(initial_gamma(weight, spec)) if spec.is_learned else None
+    codes, scale = quantize_weight(weight, spec, gamma=gamma)
     whole = codes.detach()
     assert torch.equal(whole, whole.round())
-    levels = 1 if spec.bits == 1 else 2 ** (spec.bits - 1) - 1
-    assert float(whole.abs().max()) <= levels
+    levels = {"binary": 1, "twos_complement": 2 ** (spec.bits - 1) - 1, "odd": 2**spec.bits - 1}[spec.grid]
+    assert float(whole.abs().max()) <= levels == spec.largest_code
+    if spec.grid != "twos_complement":
+        assert torch.equal(whole.abs() % 2, torch.ones_like(whole))
     if spec.bits == 1:
         assert torch.equal(whole.abs(), torch.ones_like(whole))
-    elif size > 1e-9:
-        assert float(whole.abs().max()) == levels  # abs-max: the largest weight takes the largest code
+    elif spec.scale == "abs_max" and (size > 1e-9 or spec.normalize != "none"):
+        assert float(whole.abs().max()) == levels  # the largest weight takes the largest code
     assert bool((scale > 0).all())
-    assert not scale.requires_grad
+    assert scale.requires_grad == spec.is_learned
     if spec.per == "layer":
         assert len(set(scale.tolist())) == 1
     codes.sum().backward()

@@ -69,6 +69,7 @@ def usable(block: SpikingLayer, value: Tensor, skip: Tensor | None) -> bool:
         and membrane.form == "static"
         and (membrane.is_float or membrane.rounding != "stochastic")
         and (block.norm is None or block.bias is None)
+        and not block.scale_needs_gradient
         and (skip is None or not (static or ops.is_static(skip) or block.input_scale != 1.0))
         and kernels_of(value.device) is not None
     )
@@ -87,7 +88,7 @@ def native_spikes(
     if kernels is None:
         raise ValueError(f"there are no kernels of training for {value.device}; ask `usable` first")
     half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
-    weights = block.quantized()
+    weights = block.quantized().with_constant_scale()
     with torch.autocast(device, enabled=False):
         # Analog inputs are not small integers, so bfloat16 would round their sums; their layer is a small one.
         whole = block.input_scale == 1.0

@@ -9,6 +9,7 @@ from torch import nn
 
 from bitspike.block.base import blocks_of
 from bitspike.block.layers import SpikingBlock
+from bitspike.block.learned import put_weight_spec
 from bitspike.block.readout import Readout
 from bitspike.spec import LayerSpec, QuantSpec
 
@@ -51,6 +52,8 @@ class QuantizeReport:
 def quantize_(net: nn.Module, spec: QuantSpec | str) -> QuantizeReport:
     """Set the quantization of every block; weights are not touched, the next forward pass uses it.
 
+    A scale that is learned becomes a parameter of its layer, and is none any more when another description comes; so
+    make optimizers afterwards.
     The first weighted layer and every readout are ends and get `spec.ends`. Patterns of overrides that match no
     layer are refused: a typing error there would silently change what is trained.
     """
@@ -68,7 +71,7 @@ def quantize_(net: nn.Module, spec: QuantSpec | str) -> QuantizeReport:
     for position, (name, block) in enumerate(weighted):
         end = position == 0 or isinstance(block, Readout)
         layer = chosen.for_layer(name, end=end)
-        block.weight_spec = layer.weight
+        put_weight_spec(block, layer.weight)
         if isinstance(block, SpikingBlock):
             block.membrane_spec = layer.membrane
             block.stream = position

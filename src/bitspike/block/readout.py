@@ -37,6 +37,7 @@ class Readout(Block):
         nn.init.normal_(self.weight, std=in_features**-0.5)
         self.bias = nn.Parameter(torch.zeros(classes)) if bias else None
         self.weight_spec = WeightSpec()
+        self.weight_gamma: nn.Parameter | None = None  # of a learned scale; `quantize_` makes it
         self.progress = 0.0
 
     @property
@@ -44,9 +45,18 @@ class Readout(Block):
         """Whether the weights are on a grid."""
         return not self.weight_spec.is_float
 
+    @property
+    def grid_spec(self) -> WeightSpec:
+        """The description that the weights are quantized by: one scale for the layer, whatever is asked for."""
+        return replace(self.weight_spec, per="layer")
+
+    def scaled_weights(self) -> dict[str, Tensor]:
+        """The weight, under the name that its scale's parameter has where it is learned."""
+        return {"weight_gamma": self.weight}
+
     def quantized(self) -> QuantizedWeight:
         """Codes and the one scale of the layer, the input's scale in it."""
-        codes, scale = quantize_weight(self.weight, replace(self.weight_spec, per="layer"), self.progress)
+        codes, scale = quantize_weight(self.weight, self.grid_spec, self.progress, self.weight_gamma)
         return QuantizedWeight(codes, scale * self.input_scale)
 
     def compute(self, *operands: Tensor) -> Tensor:
@@ -76,7 +86,8 @@ class Readout(Block):
         if self.bias is not None:
             exact = steps * self.bias.double() / scale
             total = total + straight_through(round_half_up(exact.detach()), exact)
-        return total * _unit(scale, steps)
+        unit = torch.full_like(scale[0], _unit(scale, steps))
+        return total * straight_through(unit, scale[0] / steps)
 
     def to_node(self, name: str, source: str, time_steps: int, high: Tensor | None = None) -> graph.Readout:
         """The layer as plain data for T steps; high: the inputs' largest values, to prove the int32 bound."""
@@ -107,4 +118,4 @@ def _unit(scale: Tensor, time_steps: int) -> float:
 
     24 significant bits: products with 29-bit integers are then exact in float64, and so are ties.
     """
-    return float(np.float32(float(scale[0].double()) / time_steps))
+    return float(np.float32(float(scale[0].detach().double()) / time_steps))

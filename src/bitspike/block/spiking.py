@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bitspike.block.base import Block
+from bitspike.block.base import Block, Form
 from bitspike.block.fold import Channels
 from bitspike.block.norm import ChannelNorm
 from bitspike.integer import ops
@@ -78,12 +78,18 @@ class LayerWeights(NamedTuple):
     main: QuantizedWeight
     skip: QuantizedWeight | None
 
+    def with_constant_scale(self) -> LayerWeights:
+        """The same, with no gradient into learned scales."""
+        skip = None if self.skip is None else self.skip._replace(scale=self.skip.scale.detach())
+        return LayerWeights(self.main._replace(scale=self.main.scale.detach()), skip)
+
 
 class SpikingLayer(Block):
     """What a spiking layer is: weights, batch norm, skip, quantization; it gives spikes [T, B, C, ...].
 
     weight [C, ...]; window None for a linear layer. progress (0 to 1, of training) sharpens annealed gradients;
-    stream is the layer's number in the random generator's counter.
+    stream is the layer's number in the random generator's counter. weight_gamma and skip_weight_gamma are the
+    parameters of learned scales, which `quantize_` makes.
     """
 
     def __init__(
@@ -122,6 +128,8 @@ class SpikingLayer(Block):
         self.window, self.skip_window = window, skip_window
         self.input_scale = input_scale
         self.weight_spec = WeightSpec()
+        self.weight_gamma: nn.Parameter | None = None
+        self.skip_weight_gamma: nn.Parameter | None = None
         self.membrane_spec = MembraneSpec()
         self.progress = 0.0
         self.stream = 0
@@ -183,18 +191,35 @@ class SpikingLayer(Block):
             return None if given >= needed else f"at least {needed}"
         return None if given == self.out_channels else str(self.out_channels)
 
+    @property
+    def grid_spec(self) -> WeightSpec:
+        """The description that the weights are quantized by."""
+        return self.weight_spec
+
+    def scaled_weights(self) -> dict[str, Tensor]:
+        """The weights that have a scale of their own, under the name that its parameter has where it is learned."""
+        if self.skip_weight is None:
+            return {"weight_gamma": self.weight}
+        if self.skip_norm is not None:
+            return {"weight_gamma": self.weight, "skip_weight_gamma": self.skip_weight}
+        # One batch norm over both sums, so one row of weights per channel and one scale.
+        return {"weight_gamma": torch.cat([self.weight.flatten(1), self.skip_weight.flatten(1)], 1)}
+
+    @property
+    def scale_needs_gradient(self) -> bool:
+        """Whether a learned scale changes the result: not behind a batch norm that takes the batch's statistics."""
+        cancelled = self.norm is not None and self.form is Form.TRAINING
+        return self.weight_spec.is_learned and torch.is_grad_enabled() and not cancelled
+
     def quantized(self) -> LayerWeights:
         """Codes and scales of the weight and of the convolved skip's, at this moment."""
+        spec, weights = self.weight_spec, self.scaled_weights()
+        codes, scale = found = quantize_weight(weights["weight_gamma"], spec, self.progress, self.weight_gamma)
         if self.skip_weight is None:
-            return LayerWeights(quantize_weight(self.weight, self.weight_spec, self.progress), None)
+            return LayerWeights(found, None)
         if self.skip_norm is not None:
-            return LayerWeights(
-                quantize_weight(self.weight, self.weight_spec, self.progress),
-                quantize_weight(self.skip_weight, self.weight_spec, self.progress),
-            )
-        # One batch norm over both sums, so one row of weights per channel and one scale.
-        rows = torch.cat([self.weight.flatten(1), self.skip_weight.flatten(1)], 1)
-        codes, scale = quantize_weight(rows, self.weight_spec, self.progress)
+            side = quantize_weight(weights["skip_weight_gamma"], spec, self.progress, self.skip_weight_gamma)
+            return LayerWeights(found, side)
         main, skip = codes.split([self.weight[0].numel(), self.skip_weight[0].numel()], 1)
         return LayerWeights(
             QuantizedWeight(main.reshape(self.weight.shape), scale),

@@ -27,6 +27,9 @@ def float_current(
 ) -> tuple[Tensor, Tensor | None]:
     """What the membrane integrates at every step, and the membrane's step per channel (None stores in float)."""
     weights = block.quantized()
+    if batch and block.norm is not None:
+        # The batch's statistics take any scale out again, so none is asked for a gradient, here and in the kernels.
+        weights = weights.with_constant_scale()
     membrane = block.membrane_spec
     static = not (membrane.is_float or membrane.form == "dynamic")
     current = _current(block, weights, value, skip, batch=batch)

@@ -42,13 +42,14 @@ def measure(
     samples: int | None = None,
     compare: str | None = None,
     batch: int = 1,
+    plot: Path | None = None,
     device: Device = "cpu",
     data_root: Root = None,
     download: Download = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Memory, operations, energy and activity of a network.
+    """Memory, operations, energy, bit-width utilization and activity of a network.
 
     Memory needs no data; firing rates, and the operations and energy that follow from them, are measured on
     samples (--data or --samples).
@@ -62,12 +63,15 @@ def measure(
         samples: how many samples, spread evenly over the split (default: 256).
         compare: another model of the same network; activity stands side by side, as before and after.
         batch: how many images are held at once; membranes grow with it.
+        plot: draw the levels that every layer's weights use into this file (.png, .svg, .pdf); needs matplotlib.
         device: where the samples are computed (auto, cpu, cuda, cuda:0).
     """
+    from bitspike.cli.measure_plot import check_plot, draw_utilization
     from bitspike.cli.measure_tables import show_measured
 
     at_least("--samples", samples)
     at_least("--batch", batch)
+    check_plot(plot)
     output = Output(json, quiet)
     place = usable_device(device)
     header = _header(model)
@@ -77,6 +81,10 @@ def measure(
     second = None if compare is None else _measure(compare, spec, settings, chosen, batch, place)
     payload = _payload(model, first, compare, second, chosen)
     show_measured(output, first, second, chosen)
+    if plot is not None:
+        draw_utilization(plot, first.table, None if second is None else second.table)
+        payload["plot"] = str(plot)
+        output.hint(f"levels in use: {plot}")
     output.finish(payload)
     return 0
 

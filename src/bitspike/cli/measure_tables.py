@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 def show_measured(output: Output, first: Measured, second: Measured | None, data: Dataset | None) -> None:
-    """Layers, memory, operations, energy; activity where it was measured; what to know about the numbers."""
+    """Layers, memory, operations, energy, utilization; activity where measured; what to know about the numbers."""
     if output.as_json:
         return
     _layers(output, first.table)
     _memory(output, first.table, None if second is None else second.table)
     _operations(output, first.table)
+    _utilization(output, first.table, None if second is None else second.table)
     if second is not None:
         _change(output, first.activity, second.activity)
     elif first.activity:
@@ -86,6 +87,22 @@ def _operations(output: Output, costs: CostTable) -> None:
     output.show(table("", ("operations for one image, all time steps", ""), rows))
     if energy is not None:
         output.show("energy assumes:", *(f"  {assumption}" for assumption in energy.assumptions))
+
+
+def _utilization(output: Output, costs: CostTable, other: CostTable | None) -> None:
+    theirs = {} if other is None else {row.name: row for row in other.rows}
+    rows = []
+    for row in costs.rows:
+        if not row.levels:
+            continue
+        used = [f"{row.levels_used} of {row.levels}", percent(row.utilization, 1), percent(row.utilization_estimate, 1)]
+        if other is not None:
+            used.append(percent(theirs[row.name].utilization, 1) if row.name in theirs else "")
+        rows.append((row.name, f"{row.weight_bits}w", *used))
+    if not rows:
+        return
+    columns = ("layer", "bits", "levels in use", "share", "estimate", *(() if other is None else ("other",)))
+    output.show(table("bit-width utilization of the weights", columns, rows, left=(0, 1)))
 
 
 def _activity(output: Output, activity: list[LayerActivity]) -> None:

@@ -94,7 +94,7 @@ def _missing_module(error: ModuleNotFoundError) -> str:
     root = (error.name or "a module").partition(".")[0]
     if root == "bitspike":
         return f"this installation of bitspike is not complete, {error.name} is missing; install it again"
-    extra = {"torch": "train", "sklearn": "train", "PIL": "train"}.get(root)
+    extra = {"torch": "train", "sklearn": "train", "PIL": "train", "matplotlib": "report"}.get(root)
     remedy = f"pip install 'bitspike[{extra}]'" if extra else f"pip install {root}"
     return f"this command needs {root}, which is not installed: {remedy}"
 

@@ -21,6 +21,7 @@ _PACKAGES = (
     ("torch", "train", "training; running networks where no engine was built"),
     ("scikit-learn", "train", "the digits data set"),
     ("pillow", "train", "folders of pictures"),
+    ("matplotlib", "report", "pictures of figures, such as measure --plot"),
 )
 _X86_FLAGS = (
     "sse2",

@@ -9,11 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from bitspike.cost.activity import LayerActivity, layer_activity
 from bitspike.cost.rows import FLOAT_BITS, LayerCost
 from bitspike.integer.check import Value, check
 from bitspike.integer.graph import Dense, Fire, Graph, Integers, Readout, Spiking, WeightedSkip
+from bitspike.integer.weight import Weight
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def _spiking_rows(node: Spiking, value: Value, rate: Rates | None, graph: Graph,
         input_rate=None if rate is None or static else rate.source,
         output_rate=None if rate is None else rate.result,
         integer_bytes=bytes_of(fire),
+        **_levels(weight),
     )
     if not isinstance(node.skip, WeightedSkip):
         return [main]
@@ -97,6 +102,7 @@ def _spiking_rows(node: Spiking, value: Value, rate: Rates | None, graph: Graph,
         macs=math.prod(weight.shape) * positions,
         input_rate=None if rate is None else rate.skip,
         integer_bytes=narrowest(node.skip.shift),
+        **_levels(weight),
     )
     return [main, side]
 
@@ -116,4 +122,12 @@ def _readout_row(node: Readout, rate: Rates | None) -> LayerCost:
         macs=weights,
         input_rate=None if rate is None else rate.source,
         integer_bytes=narrowest(node.bias),
+        **_levels(node.weight),
     )
+
+
+def _levels(weight: Weight) -> dict[str, Any]:
+    """A row's fields about the levels of the grid; signed codes are taken to be symmetric, -n to n, if they are."""
+    used = len(np.unique(weight.codes))
+    levels = 2**weight.bits - (weight.grid == "signed")
+    return {"levels": max(levels, used), "levels_used": used}

@@ -30,6 +30,9 @@ class LayerCost:
     output_rate    measured spikes per neuron and step, or None
     integer_bytes  bytes of the per-channel integers (thresholds, rounding constants, shifts, integer biases)
                    that the shipped network holds; 0 for a float layer, which holds biases and norms instead
+    levels         codes that the weights' grid has; 0 for a float layer
+    levels_used    different codes that occur among the weights
+    utilization_estimate  QP-SNN's estimate of levels_used / levels, from the latent weights, or None without those
     """
 
     name: str
@@ -46,6 +49,9 @@ class LayerCost:
     input_rate: float | None = None
     output_rate: float | None = None
     integer_bytes: int = 0
+    levels: int = 0
+    levels_used: int = 0
+    utilization_estimate: float | None = None
 
     def __post_init__(self) -> None:
         for field in ("weights", "biases", "norms", "neurons", "macs", "integer_bytes"):
@@ -57,6 +63,11 @@ class LayerCost:
                     f"layer {self.name!r}: {field} is {getattr(self, field)}; allowed are 1 to {FLOAT_BITS} "
                     f"({FLOAT_BITS} means float)."
                 )
+        if not 0 <= self.levels_used <= self.levels:
+            raise ValueError(
+                f"layer {self.name!r}: levels_used is {self.levels_used} of {self.levels} levels; "
+                "allowed are 0 to that number."
+            )
         for field in ("input_rate", "output_rate"):
             rate = getattr(self, field)
             if rate is not None and not (math.isfinite(rate) and rate >= 0):
@@ -70,6 +81,11 @@ class LayerCost:
         """Trained parameters: weights, biases and two per batch-norm channel."""
         return self.weights + self.biases + 2 * self.norms
 
+    @property
+    def utilization(self) -> float | None:
+        """Bit-width utilization: levels in use / levels that there are; None for a float layer."""
+        return self.levels_used / self.levels if self.levels else None
+
     def to_dict(self) -> dict[str, Any]:
         """The row as plain data, for JSON."""
-        return asdict(self)
+        return asdict(self) | {"utilization": self.utilization}

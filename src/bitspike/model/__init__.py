@@ -1,6 +1,7 @@
 """Networks built from the spiking blocks, and the registry that makes them by name."""
 
 from bitspike.model.registry import create_model, list_models, model_defaults, register_model
+from bitspike.model.resnet18 import ResNet18
 from bitspike.model.resnet19 import ResNet19
 from bitspike.model.resnet20 import ResNet20
 from bitspike.model.small import Small8, Small28, SmallEvents, SmallTouch, SmallVGG
@@ -10,6 +11,7 @@ from bitspike.model.vggsnn import VGGSNN
 __all__ = [
     "VGG16",
     "VGGSNN",
+    "ResNet18",
     "ResNet19",
     "ResNet20",
     "Small8",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bitspike.block import Readout, SpikingBlock
 
-ROWS = ("weight", "bias", "skip_weight", "weight_gamma", "skip_gamma")
+ROWS = ("weight", "bias", "skip_weight", "weight_gamma", "skip_weight_gamma")
 """Tensors of a block whose first axis is its output channels; those of length 1 hold for the whole layer."""
 NORM_ROWS = ("weight", "bias", "running_mean", "running_var")
 """The same of a batch norm."""

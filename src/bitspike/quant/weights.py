@@ -1,7 +1,7 @@
 """Weight grids: latent float weights to integer codes and a positive scale.
 
 Every grid is a pure function (weight, spec, progress) -> QuantizedWeight; the real weight is codes * scale.
-New grids join with `register_grid` and an entry of `spec.WEIGHT_GRIDS`.
+New grids join with `register_grid` and an entry of `spec.WEIGHT_GRIDS`. The odd grid has a module of its own.
 """
 
 from __future__ import annotations
@@ -12,30 +12,32 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bitspike.quant.gamma import SCALE_FLOOR
 from bitspike.quant.rounding import round_half_up, straight_through
 from bitspike.quant.sign import SIGN_GRADIENTS
 from bitspike.spec import WeightSpec
-
-SCALE_FLOOR = 1e-8
-"""A channel of zeros still gets a positive scale, so that nothing divides by zero."""
 
 
 class QuantizedWeight(NamedTuple):
     """Integer codes (in a float tensor, carrying the straight-through gradient) and their scale.
 
-    codes [C_out, ...]; scale [C_out], detached, positive, equal in all channels for a per-layer spec.
+    codes [C_out, ...]; scale [C_out], positive, equal in all channels for a per-layer spec; detached, but where it
+    is learned.
     """
 
     codes: Tensor
     scale: Tensor
 
 
-Grid = Callable[[Tensor, WeightSpec, float], QuantizedWeight]
+Grid = Callable[..., QuantizedWeight]
 _GRIDS: dict[str, Grid] = {}
 
 
 def register_grid(name: str) -> Callable[[Grid], Grid]:
-    """Register a grid under the name that `WeightSpec.grid` uses."""
+    """Register a grid under the name that `WeightSpec.grid` uses.
+
+    It is called with weight, spec and progress; for a spec whose scale is learned also with the parameter, gamma.
+    """
 
     def add(grid: Grid) -> Grid:
         _GRIDS[name] = grid
@@ -44,14 +46,25 @@ def register_grid(name: str) -> Callable[[Grid], Grid]:
     return add
 
 
-def quantize_weight(weight: Tensor, spec: WeightSpec, progress: float = 1.0) -> QuantizedWeight:
+def quantize_weight(
+    weight: Tensor, spec: WeightSpec, progress: float = 1.0, gamma: Tensor | None = None
+) -> QuantizedWeight:
     """Codes and scale of a weight [C_out, ...]; `progress` (0 to 1) sharpens annealed gradients.
 
+    gamma: the parameter of a learned scale, [C_out] or [1]; others need none.
     At 32 bits the codes are the weights themselves and the scale is one.
     """
     if spec.is_float:
         return QuantizedWeight(weight, weight.new_ones(weight.shape[0]))
-    return _GRIDS[spec.grid](normalize_weight(weight, spec.normalize), spec, progress)
+    normal = normalize_weight(weight, spec.normalize)
+    if not spec.is_learned:
+        return _GRIDS[spec.grid](normal, spec, progress)
+    if gamma is None:
+        raise ValueError(
+            "the scale is learned, but there is no parameter for it; quantize_(net, spec) makes one for every layer "
+            "that needs it"
+        )
+    return _GRIDS[spec.grid](normal, spec, progress, gamma)
 
 
 def normalize_weight(weight: Tensor, how: str) -> Tensor:
@@ -69,14 +82,16 @@ def normalize_weight(weight: Tensor, how: str) -> Tensor:
     return (centred / (variance.sqrt() + SCALE_FLOOR)).to(weight.dtype)
 
 
-def _magnitude(weight: Tensor, per: str, reduce: str) -> Tensor:
+def magnitude(weight: Tensor, per: str, reduce: str) -> Tensor:
+    """Mean or largest |w| of every output channel, or of the layer, [C_out], held above the floor."""
     flat = weight.detach().double().abs().flatten(1)
     flat = flat.reshape(1, -1) if per == "layer" else flat
     found = flat.mean(1) if reduce == "mean" else flat.amax(1)
     return found.clamp_min(SCALE_FLOOR).to(weight.dtype).expand(weight.shape[0])
 
 
-def _spread(scale: Tensor, like: Tensor) -> Tensor:
+def spread(scale: Tensor, like: Tensor) -> Tensor:
+    """[C_out] shaped to meet a weight [C_out, ...]."""
     return scale.reshape(-1, *(1,) * (like.dim() - 1))
 
 
@@ -88,7 +103,7 @@ def binary(weight: Tensor, spec: WeightSpec, progress: float) -> QuantizedWeight
     where the code has 0. Gradient: see `sign.clipped` and `sign.annealed_tanh`; none into the scale.
     """
     codes = SIGN_GRADIENTS[spec.gradient](weight, progress)
-    scale = _magnitude(weight, spec.per, "mean")
+    scale = magnitude(weight, spec.per, "mean")
     if spec.scale == "power_of_two":
         scale = torch.exp2(round_half_up(torch.log2(scale)))
     return QuantizedWeight(codes, scale)
@@ -102,7 +117,7 @@ def twos_complement(weight: Tensor, spec: WeightSpec, progress: float) -> Quanti
     magnitude where its code takes the largest signed value and overflows. Gradient: d codes / d w = 1 / scale.
     """
     levels = 2 ** (spec.bits - 1) - 1
-    scale = (_magnitude(weight, spec.per, "max") / levels).clamp_min(SCALE_FLOOR)
-    ratio = weight / _spread(scale, weight)
+    scale = (magnitude(weight, spec.per, "max") / levels).clamp_min(SCALE_FLOOR)
+    ratio = weight / spread(scale, weight)
     codes = round_half_up(ratio.detach()).clamp(-levels, levels)
     return QuantizedWeight(straight_through(codes, ratio), scale)

@@ -1,4 +1,7 @@
-"""The optimizer of a recipe; weight decay pulls on convolution and linear weights only, unless told."""
+"""The optimizer of a recipe; weight decay pulls on convolution and linear weights only, unless told.
+
+It never pulls on learned scales of weights: a smaller scale is no simpler network.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bitspike.block.learned import learned_scales
 from bitspike.train.config import TrainConfig
 
 
@@ -16,8 +20,13 @@ def parameter_groups(net: nn.Module, config: TrainConfig) -> list[dict[str, Any]
     if not trained:
         raise ValueError("the network has no trainable parameters")
     # Batch-norm parameters and biases are vectors; the weights of convolutions and linear layers are not.
-    weights = [parameter for parameter in trained if config.decay == "all" or parameter.dim() >= 2]
-    rest = [parameter for parameter in trained if config.decay != "all" and parameter.dim() < 2]
+    scales = {id(parameter) for parameter in learned_scales(net)}
+
+    def decays(parameter: nn.Parameter) -> bool:
+        return id(parameter) not in scales and (config.decay == "all" or parameter.dim() >= 2)
+
+    weights = [parameter for parameter in trained if decays(parameter)]
+    rest = [parameter for parameter in trained if not decays(parameter)]
     groups = [
         {"params": weights, "weight_decay": config.weight_decay},
         {"params": rest, "weight_decay": 0.0},
