@@ -288,7 +288,7 @@ def test_recipe_fields_equal_the_code() -> None:
     for section, kind in sections_of_code.items():
         check_rows(documented, section, kind, {"autoaugment": ("none", *POLICIES)} if section == "augment" else {})
     known = {f"{section}.{item.name}" for section, kind in sections_of_code.items() for item in fields(kind)}
-    assert set(documented) == known | {"name", "quant"}
+    assert set(documented) == known | {"name", "quant", "start"}
 
 
 def test_quantization_fields_equal_the_code() -> None:
