@@ -29,6 +29,15 @@ def summary(rows: Sequence[Mapping[str, Any]], table: str, data: str) -> list[di
     return lines
 
 
+def before_pruning(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the networks before their channels went; runs that started from another's network are left out."""
+    return [
+        {**row, "accuracy": row["before_pruning"]["test_accuracy"]}
+        for row in rows
+        if "before_pruning" in row and not any(change.startswith("start=") for change in row["settings"]["changes"])
+    ]
+
+
 def _mean_rates(rates: Sequence[Mapping[str, float]]) -> list[float]:
     return [statistics.fmean(each[name] for each in rates) for name in rates[0]]
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from _study.runs import ROOT, StudyRun, read
 from bitspike.runtime.machine import processor
-from bitspike.train import train
-from bitspike.train.from_recipe import build_net, load_data
+from bitspike.train.from_recipe import load_data, train_on
 
 
 def execute(run: StudyRun, folder: Path) -> dict[str, Any]:
@@ -21,11 +20,11 @@ def execute(run: StudyRun, folder: Path) -> dict[str, Any]:
     data, test = load_data(recipe, "train"), load_data(recipe, "test")
     if run.images is not None:
         data = data.subset(np.random.default_rng(0).permutation(len(data))[: run.images])
-    result = train(build_net(recipe, data), data, recipe, test=test, out=folder)
+    result = train_on(recipe, data, test=test, out=folder)
     if run.model:
         _keep_model(folder, run.model)
     provenance, found = result.header.provenance, result.results
-    return {
+    row = {
         "accuracy": found["test_accuracy"],
         "samples": found["test_samples"],
         "form": "float" if recipe.quant.weight.is_float else "integer",
@@ -40,6 +39,12 @@ def execute(run: StudyRun, folder: Path) -> dict[str, Any]:
         "commit": provenance["commit"],
         "data_fingerprint": provenance["identity"]["data"]["fingerprint"],
     }
+    if "pruning" in found:
+        before, pruning = found["before_pruning"], found["pruning"]
+        row["before_pruning"] = {key: before.get(key) for key in ("test_accuracy", "validation_accuracy")}
+        row["channels"] = {layer["name"]: [layer["before"], layer["after"]] for layer in pruning["layers"]}
+        row |= {key: pruning[key] for key in pruning if key.endswith(("_before", "_after"))}
+    return row
 
 
 def _keep_model(folder: Path, name: str) -> None:

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+import qpsnn_tables
 import qsnn_tables
 from _study.runs import Study, StudyRun, _lock, read
-from _study.table import as_markdown, summary
+from _study.table import as_markdown, before_pruning, summary
 from _study.train import execute
 from bitspike.data import load
 
@@ -110,3 +111,40 @@ def test_the_study_of_qsnn_names_what_exists():
         if run.table == "main":
             assert read(run).train.epochs == floats[run.data].train.epochs
             assert read(run).augment == floats[run.data].augment
+
+
+def test_a_pruned_run_tells_what_it_was_before(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    weights = 'quant={bits = "2w4u", weight = {grid = "odd", scale = "mean"}}'
+    pruned = ("prune.ratios=0.5", "prune.batches=1", "prune.batch=20", "finetune.epochs=1")
+    first = replace(RUN, row="svs", changes=("train.epochs=1", weights, *pruned))
+    start = f"start=runs/{first.name}/trained"
+    second = replace(RUN, row="sca", changes=(*first.changes, "prune.criterion=sca", start))
+    study = Study("pruned", [first, second], tmp_path / "pruned.json", tmp_path / "runs")
+    assert study.work(execute, "", print) == 2
+    rows = study.rows()
+    assert [row["before_pruning"] for row in rows] == [rows[0]["before_pruning"]] * 2
+    assert rows[0]["channels"] == {"conv1": [16, 8], "conv2": [32, 16]}
+    assert rows[1]["parameters_after"] == rows[0]["parameters_after"] < rows[0]["parameters_before"]
+    (before,) = before_pruning(rows)
+    assert before["accuracy"] == rows[0]["before_pruning"]["test_accuracy"]
+    assert before["settings"] == rows[0]["settings"]
+
+
+def test_the_study_of_qpsnn_names_what_exists():
+    runs = {run.name: run for run in qpsnn_tables.runs()}
+    assert len(runs) == len(qpsnn_tables.runs())
+    recipes = {name: read(run) for name, run in runs.items()}
+    for name, recipe in recipes.items():
+        assert recipe.data.name == "fashion-mnist"
+        if recipe.start:  # of a run that comes earlier, the same up to pruning
+            other = recipe.start.removeprefix("runs/qpsnn_tables/").removesuffix("/trained")
+            assert list(runs).index(other) < list(runs).index(name)
+            assert recipes[other].train == recipe.train
+            assert recipes[other].quant == recipe.quant
+            assert recipes[other].prune.target == recipe.prune.target
+    seeds = [recipes[f"pruning-fashion-mnist-ReScaW-svs-seed{seed}"] for seed in (0, 1, 2)]
+    assert [recipe.train.seed for recipe in seeds] == [0, 1, 2]
+    assert [recipe.finetune.seed for recipe in seeds] == [0, 1, 2]
+    assert seeds[0].quant.weight.scale == "mean"
+    assert recipes["pruning-fashion-mnist-vanilla-sca-seed2"].quant.weight.scale == "unit"

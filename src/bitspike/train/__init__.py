@@ -6,7 +6,7 @@ from bitspike.train.config import Recipe
 from bitspike.train.ema import MovingAverage
 from bitspike.train.evaluate import evaluate
 from bitspike.train.firing import FiringRates
-from bitspike.train.from_recipe import build_net, load_data, train_recipe
+from bitspike.train.from_recipe import build_net, load_data, train_on, train_recipe
 from bitspike.train.interrupt import TrainingStopped
 from bitspike.train.losses import per_step_cross_entropy, spike_rate_loss, time_mean_cross_entropy
 from bitspike.train.model_file import ModelHeader, load_model, read_header, save_model
@@ -37,5 +37,6 @@ __all__ = [
     "spike_rate_loss",
     "time_mean_cross_entropy",
     "train",
+    "train_on",
     "train_recipe",
 ]

@@ -58,6 +58,11 @@ def train_recipe(
     with first_goes_ahead() if download else nullcontext():
         data = load_data(recipe, "train", root=root, download=download)
         test = load_data(recipe, "test", root=root, download=download)
+    return train_on(recipe, data, test=test, **options)
+
+
+def train_on(recipe: Recipe, data: Dataset, **options: Any) -> TrainResult:
+    """Do everything that a recipe says with a training split that is there; `options` are those of `train`."""
     if recipe.start or recipe.prune is not None:
-        return train_in_stages(recipe, lambda part: build_net(part, data), data, test=test, **options)
-    return train(build_net(recipe, data), data, recipe, test=test, **options)
+        return train_in_stages(recipe, lambda part: build_net(part, data), data, **options)
+    return train(build_net(recipe, data), data, recipe, **options)

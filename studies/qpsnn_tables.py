@@ -1,0 +1,101 @@
+"""QP-SNN on Fashion-MNIST, as integers: what rescaling and singular values are worth, and how far pruning can go.
+
+    BITSPIKE_DATA=... OMP_NUM_THREADS=1 .venv/bin/python studies/qpsnn_tables.py
+
+Goes on with the runs that are missing in results/qpsnn_tables.json; see studies/README.md.
+
+The paper's ablation has a network for each of: A vanilla, B ReScaW, both unpruned; C vanilla + SCA, D ReScaW + SCA,
+E vanilla + SVS, F ReScaW + SVS. A and B are the first stages of E and F, and what C and D are pruned from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from _study.runs import ROOT, Study, StudyRun
+from _study.table import as_markdown, before_pruning, summary
+from _study.train import execute
+
+DATA = "fashion-mnist"
+RECIPE = "fashion-smallvgg-float"
+SEEDS = (0, 1, 2)
+IMAGES = 20_000
+
+# A quarter of the operations of the recipe's network, so that the ablation fits a CPU; weights of 2 bits, one scale a
+# layer as in the paper; the membrane of 8 bits stands for the paper's float one and leaves the network whole numbers.
+SMALL = ("model.options.stages=[[16, 16], [32, 32], [64, 64]]", "train.epochs=12")
+PRUNED = ("prune.target={parameters = 0.25}", "finetune.epochs=6", "finetune.lr=1e-3")
+SCALES = {"vanilla": "unit", "ReScaW": "mean"}
+GAMMAS = ("mean", "abs_max", "percentile", "mse", "learned", "unit")
+
+
+def _weights(scale: str, bits: int = 2, per: str = "layer") -> str:
+    return f'quant={{bits = "{bits}w8u", weight = {{grid = "odd", scale = "{scale}", per = "{per}"}}}}'
+
+
+def _ablation(scale: str, criterion: str, seed: int) -> StudyRun:
+    changes = (*SMALL, _weights(SCALES[scale]), *PRUNED, f"prune.criterion={criterion}")
+    if criterion != "svs":  # of the same trained network
+        first = StudyRun("pruning", DATA, f"{scale} svs", seed, RECIPE)
+        changes = (*changes, f"start=runs/qpsnn_tables/{first.name}/trained")
+    return StudyRun("pruning", DATA, f"{scale} {criterion}", seed, RECIPE, changes, IMAGES)
+
+
+def _gamma(scale: str, bits: int, seed: int) -> StudyRun:
+    return StudyRun("gamma", DATA, f"{bits}w {scale}", seed, RECIPE, (*SMALL, _weights(scale, bits)), IMAGES)
+
+
+def _order(criterion: str, seed: int) -> StudyRun:
+    changes = (*SMALL, _weights("mean"), *PRUNED, f"prune.criterion={criterion}", "prune.quantize=after")
+    return StudyRun("order", DATA, f"prune then quantize {criterion}", seed, RECIPE, changes, IMAGES)
+
+
+def runs() -> list[StudyRun]:
+    """All runs, the most wanted first."""
+    pruning = [_ablation(scale, criterion, seed) for seed in SEEDS for criterion in ("svs", "sca") for scale in SCALES]
+    whole = [
+        StudyRun("main", DATA, "2w4u quarter", 0, "qpsnn-fashion-2w", model="qpsnn-fashion-2w"),
+        StudyRun("main", DATA, "32w32u", 0, RECIPE),
+    ]
+    order = [_order(criterion, seed) for seed in SEEDS for criterion in ("svs", "sca")]
+    gamma = [_gamma(scale, bits, seed) for bits in (2, 4, 8) for seed in SEEDS for scale in GAMMAS]
+    return pruning + whole + order + gamma
+
+
+def main() -> int:
+    """Work, or tell what there is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="TEXT", help="runs whose name contains this")
+    parser.add_argument("--list", action="store_true", help="the runs, and which are done")
+    parser.add_argument("--table", action="store_true", help="the tables, from the rows that are there")
+    given = parser.parse_args()
+    os.chdir(ROOT)  # some runs start from the folders of others
+    study = Study("qpsnn_tables", runs())
+    if given.list:
+        missing = {run.name for run in study.missing()}
+        for run in study.runs:
+            print(f"{'missing' if run.name in missing else 'done':8} {run.name}")
+        return 0
+    if not given.table:
+        study.work(execute, given.only, lambda text: print(text, flush=True))
+    rows = study.rows()
+    for title, lines, against in (
+        ("pruned to a quarter", summary(rows, "pruning", DATA), "ReScaW svs"),
+        ("the same before pruning", summary(before_pruning(rows), "pruning", DATA), "ReScaW svs"),
+        ("order", summary(rows, "order", DATA), ""),
+        ("gamma, not pruned", summary(rows, "gamma", DATA), "2w mean"),
+        ("whole training split", summary(rows, "main", DATA), "32w32u"),
+    ):
+        if lines:
+            print(f"\n{title}\n")
+            print(as_markdown(lines, against))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
