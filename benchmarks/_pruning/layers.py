@@ -54,8 +54,8 @@ def why_not_four(tables: list[dict[str, Any]], build: str) -> str:
         f"them: a vector of {VECTOR_BITS[build]} bits holds all channels of one or of several neighbouring pixels, an "
         "active input adds one row to all of them, and a vector with twice the pixels sees more columns of inputs; so "
         f"counting falls by {min(ratios):.3g} to {max(ratios):.3g} and not by 4, the membranes and what every window "
-        "costs by 2, where 32 channels or fewer were left already by nothing, and the first layer, whose inputs are the "
-        "image's colours, by 2 at most."
+        "costs by 2 (a layer of 32 channels or fewer: by nothing), and the first layer, whose inputs are the image's "
+        "colours, by 2 at most."
     )
 
 
