@@ -95,7 +95,7 @@ def _resnet19(case: Case, say: Callable[[str], None]) -> Prepared:
     trained = sorted((ROOT / "models").glob("*resnet19*"))
     if case.rate is None and trained:
         graph, samples_, note = _trained_resnet19(trained[-1])
-        return _measured(case, graph, samples_, note, trained[-1] if trained[-1].suffix == ".bsp" else None)
+        return measured(case, graph, samples_, note, trained[-1] if trained[-1].suffix == ".bsp" else None)
     rate = case.rate or PUBLISHED_RATE
     note = f"random weights, every layer calibrated to {rate:g} on random 1/f images"
     if case.rate is None:
@@ -120,7 +120,7 @@ def _mnist(case: Case, say: Callable[[str], None]) -> Prepared:
     graph = IntegerNet.load(shipped).graph
     real = _real_images("mnist", 16)
     if real is not None:
-        return _measured(case, graph, real, f"{shipped.name} on MNIST test images", shipped)
+        return measured(case, graph, real, f"{shipped.name} on MNIST test images", shipped)
     from bitspike.train import load_model
 
     pixels = samples.images(16, (1, 28, 28))
@@ -128,7 +128,7 @@ def _mnist(case: Case, say: Callable[[str], None]) -> Prepared:
     say(f"{case.name}: MNIST is not here, so its rates are set on random images")
     graph, _ = calibrate.calibrated(graph, as_batch(pixels), wanted)
     note = f"{shipped.name}, thresholds moved to its trained rates on random 1/f images (MNIST is not here)"
-    return _measured(case, graph, pixels, note, None)
+    return measured(case, graph, pixels, note, None)
 
 
 def _trained_resnet19(path: Path) -> tuple[Graph, Samples, str]:
@@ -137,7 +137,7 @@ def _trained_resnet19(path: Path) -> tuple[Graph, Samples, str]:
     else:
         from bitspike.train import load_model
 
-        graph = _lowered(load_model(path)[0])
+        graph = lowered(load_model(path)[0])
     real = _real_images("cifar10", 8)
     if real is None:
         pixels = samples.images(8, (3, 32, 32))
@@ -154,20 +154,20 @@ def _real_images(name: str, count: int) -> Samples | None:
 
 
 def _calibrated(case: Case, model: str, given: Samples, rate: float, note: str, say: Callable[[str], None]) -> Prepared:
-    path = FOLDER / f"{case.slug}-{_digest(_SOURCES, [model, repr(rate), given.tobytes()])}.bsp"
+    path = FOLDER / f"{case.slug}-{digest_of(SOURCES, [model, repr(rate), given.tobytes()])}.bsp"
     if not path.is_file():
         say(f"{case.name}: setting firing rates (once, kept in {FOLDER.relative_to(ROOT)})")
         batch = as_batch(given)
-        graph = _lowered(networks.random_net(model, torch.from_numpy(batch), rate))
+        graph = lowered(networks.random_net(model, torch.from_numpy(batch), rate))
         graph, _ = calibrate.calibrated(graph, batch, rate)
         for older in FOLDER.glob(f"{case.slug}-*.bsp"):
             older.unlink()
         IntegerNet(graph).save(path)
     graph = IntegerNet.load(path).graph
-    return _measured(case, graph, given, note, path)
+    return measured(case, graph, given, note, path)
 
 
-def _measured(case: Case, graph: Graph, given: Samples, note: str, path: Path | None) -> Prepared:
+def measured(case: Case, graph: Graph, given: Samples, note: str, path: Path | None) -> Prepared:
     """The case with rates that the reference measures now, on the samples that will be timed."""
     if path is None:
         path = FOLDER / f"{case.slug}.bsp"
@@ -183,20 +183,20 @@ def _measured(case: Case, graph: Graph, given: Samples, note: str, path: Path | 
     return Prepared(case, graph, path, given, rates, note)
 
 
-def _lowered(net: torch.nn.Module) -> Graph:
+def lowered(net: torch.nn.Module) -> Graph:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # dead zones of slow leaks: not a matter of speed
         return lower(net).graph
 
 
-_SOURCES = (
+SOURCES = (
     *(BENCHMARKS / "_inference" / f"{name}.py" for name in ("calibrate", "networks", "samples")),
     *(ROOT / "src" / "bitspike" / "integer" / f"{name}.py" for name in ("graph", "ops", "run", "weight")),
     *(path for part in ("block", "model", "quant") for path in (ROOT / "src" / "bitspike" / part).glob("*.py")),
 )
 
 
-def _digest(sources: Iterable[Path], words: Iterable[str | bytes]) -> str:
+def digest_of(sources: Iterable[Path], words: Iterable[str | bytes]) -> str:
     """Of everything that a calibrated network depends on."""
     digest = hashlib.sha256()
     for path in sorted(sources):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+import bitspike
 from _inference.cases import FOLDER, Prepared, write_inputs, write_layers
 from _inference.layers import layers_of
 from _inference.samples import as_floats
@@ -85,7 +87,9 @@ def start_ours(prepared: Prepared, *, build: str | None = None, threads: int | N
     """Our network, in the build that the runtime chooses or in a named one; or the engine itself with its threads."""
     inputs = write_inputs(prepared.case.slug, prepared.samples)
     arguments = [str(prepared.path), str(inputs)] + ([] if threads is None else ["--threads", str(threads)])
-    environment = {} if build is None else {"BITSPIKE_ENGINE": build}
+    # The package that this process runs, which need not be the installed one.
+    environment = {"PYTHONPATH": os.pathsep.join((str(BENCHMARKS), str(Path(bitspike.__file__).parents[1])))}
+    environment |= {} if build is None else {"BITSPIKE_ENGINE": build}
     name = f"bitspike {prepared.case.name} {build or ''}"
     return Worker(name, Path(sys.executable), "_inference.run_bitspike", arguments, **environment)
 

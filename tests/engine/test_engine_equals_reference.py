@@ -95,7 +95,14 @@ def fire(numbers: np.random.Generator, channels: int, typical: int, **changes: o
     return g.Fire(**(values | changes))  # type: ignore[arg-type]
 
 
-def channel_graph(channels: int, size: tuple[int, int], *, bits: int = 1, stochastic: bool = False) -> g.Graph:
+def channel_graph(
+    channels: int,
+    size: tuple[int, int],
+    *,
+    bits: int = 1,
+    stochastic: bool = False,
+    channel_map: tuple[int, ...] | None = None,
+) -> g.Graph:
     """Convolutions to so many channels, the second with a skip, a sum pool, and a dense layer that reads counts."""
     numbers = np.random.default_rng(channels)
     first = g.Convolution(varied_weight(numbers, (channels, 2, 3, 3), bits), (1, 1), (1, 1))
@@ -118,7 +125,7 @@ def channel_graph(channels: int, size: tuple[int, int], *, bits: int = 1, stocha
         (
             g.Input("input", "events", (2, *size), None, (0, 0), 3, 1.0),
             g.Spiking("first", "input", first, fire(numbers, channels, 12), None),
-            g.Spiking("second", "first", second, second_fire, g.PlainSkip("first", 1, None, 1)),
+            g.Spiking("second", "first", second, second_fire, g.PlainSkip("first", 1, channel_map, 1)),
             g.Pool("pool", "second", "sum", (window[0], window[1]), (1, 1)),
             g.Flatten("flat", "pool"),
             g.Spiking(
@@ -144,6 +151,14 @@ def test_odd_numbers_of_channels(channels: int, size: tuple[int, int], bits: int
 @pytest.mark.parametrize("channels", [31, 65])
 def test_random_rounding_of_many_channels(channels: int) -> None:
     graph = channel_graph(channels, (3, 4), stochastic=True)
+    compare(graph, every_setting(graph, channels), varied_samples(graph, 2, channels))
+
+
+@pytest.mark.parametrize("channels", [5, 32, 33, 64, 65, 130, 257, 513])
+def test_skips_that_drop_repeat_and_reorder_many_channels(channels: int) -> None:
+    drawn = np.random.default_rng(channels).integers(-1, channels, channels)
+    graph = channel_graph(channels, (3, 4), channel_map=tuple(drawn.tolist()))
+    check(graph)
     compare(graph, every_setting(graph, channels), varied_samples(graph, 2, channels))
 
 

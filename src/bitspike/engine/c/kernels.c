@@ -93,6 +93,33 @@ static window window_of(const bs_operator *op, const bs_value *from, const bs_li
 
 #include "planes.h"
 
+/* The active bits of a part of a source's pixel go where the channel map sends them; each goes to one channel at least. */
+INLINE void join_bits(const bs_node *node, uint64_t active, size_t first_bit, uint8_t *pixel) {
+    for (; active; active &= active - 1) {
+        int32_t c = node->joins_first[first_bit + (size_t)__builtin_ctzll(active)];
+        do {
+            pixel[c / 8] = (uint8_t)(pixel[c / 8] | (1u << (c % 8)));
+            c = node->joins_next[c];
+        } while (c >= 0);
+    }
+}
+
+static void join_pixel(const bs_node *node, const bs_value *source, const uint8_t *seen, uint8_t *pixel) {
+    if (source->pixel == 4) {
+        uint32_t active, joins;
+        memcpy(&active, seen, sizeof active);
+        memcpy(&joins, node->joins, sizeof joins);
+        join_bits(node, active & joins, 0, pixel);
+        return;
+    }
+    for (size_t at = 0; at < (size_t)source->pixel; at += 8) {
+        uint64_t active, joins;
+        memcpy(&active, seen + at, sizeof active);
+        memcpy(&joins, node->joins + at, sizeof joins);
+        join_bits(node, active & joins, at * 8, pixel);
+    }
+}
+
 /* The plain skip's operand in the layer's own layout: stride and channel map are taken care of here. */
 static void join_rows(const bs_work *work, int from, int to) {
     const bs_node *node = work->node;
@@ -114,6 +141,10 @@ static void join_rows(const bs_work *work, int from, int to) {
                         memcpy(pixel, seen,
                                (size_t)value->pixel < (size_t)source->pixel ? (size_t)value->pixel
                                                                             : (size_t)source->pixel);
+                        continue;
+                    }
+                    if (node->joins_first) {
+                        join_pixel(node, source, seen, pixel);
                         continue;
                     }
                     for (int c = 0; c < value->channels; c++) {

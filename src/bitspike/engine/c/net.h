@@ -103,6 +103,11 @@ typedef struct bs_node {
     bs_skip_kind skip;
     int skip_source, skip_stride;
     int32_t *channel_map; /* null: channel c to channel c */
+    /* The map from the side of a source in planes: which bits of a source's pixel join any channel, the first one that each
+     * joins, and after each channel the next one of the same bit, -1: none. So what does not fire costs nothing, and no
+     * branch depends on whether a channel's partner was pruned. Null: not such a source. */
+    uint8_t *joins;
+    int32_t *joins_first, *joins_next;
     bs_operator skip_op;
     bool can_planes, can_dense;
     size_t state_offset; /* of the membrane's planes in a state */

@@ -255,6 +255,25 @@ static int index_of(const bs_net *net, const bs_value *value) {
     return (int)((const bs_node *)((const char *)value - offsetof(bs_node, value)) - net->nodes);
 }
 
+static void invert_channel_map(reader *r, bs_net *net, bs_node *node, const bs_value *from) {
+    const size_t bits = (size_t)from->pixel * 8;
+    node->joins = bs_keep(net, (size_t)from->pixel, 1);
+    node->joins_first = bs_keep(net, bits, sizeof(int32_t));
+    node->joins_next = bs_keep(net, (size_t)node->value.channels, sizeof(int32_t));
+    if (node->joins == NULL || node->joins_first == NULL || node->joins_next == NULL) {
+        fail(r, "there is not enough memory");
+        return;
+    }
+    for (size_t bit = 0; bit < bits; bit++) node->joins_first[bit] = -1;
+    for (int c = node->value.channels - 1; c >= 0; c--) {
+        const int32_t at = node->channel_map[c];
+        node->joins_next[c] = at < 0 ? -1 : node->joins_first[at];
+        if (at < 0) continue;
+        node->joins_first[at] = c;
+        node->joins[at / 8] = (uint8_t)(node->joins[at / 8] | (1u << (at % 8)));
+    }
+}
+
 static void read_skip(reader *r, bs_net *net, int index, bs_node *node) {
     node->skip = (bs_skip_kind)ranged(r, "the skip", SKIP_NONE, SKIP_WEIGHTED);
     if (r->failed || node->skip == SKIP_NONE) {
@@ -288,6 +307,8 @@ static void read_skip(reader *r, bs_net *net, int index, bs_node *node) {
         for (int c = 0; !r->failed && c < to->channels; c++)
             if (node->channel_map[c] < -1 || node->channel_map[c] >= channels)
                 fail(r, "the channel map leaves its source");
+        if (!r->failed && from->planes > 0 && !(from->flat && features(from) > from->channels))
+            invert_channel_map(r, net, node, from);
     } else if (!r->failed && channels != to->channels) {
         fail(r, "the skip has %lld channels, the layer %d", (long long)channels, to->channels);
     }

@@ -96,15 +96,15 @@ static inline void bitspike_put_fields(uint32_t *words, uint32_t at, uint32_t wi
     }
 }
 
-/* From planes (word k holds bit k of 32 numbers) to the numbers. */
-static inline void bitspike_from_planes(const uint32_t *planes, uint32_t count, uint32_t *values)
+/* From planes (word k holds bit k of 32 numbers) to the first `wanted` numbers; `values` has room for the last four whole. */
+static inline void bitspike_from_planes(const uint32_t *planes, uint32_t count, uint32_t wanted, uint32_t *values)
 {
-    for (uint32_t i = 0; i < 32u; i++) {
-        values[i] = 0;
+    for (uint32_t i = 0; i < wanted; i += 4u) {
+        values[i] = values[i + 1u] = values[i + 2u] = values[i + 3u] = 0;
     }
     for (uint32_t base = 0; base < count; base += 8u) {
         const uint32_t top = count - base < 8u ? count - base : 8u;
-        for (uint32_t i = 0; i < 32u; i += 4u) {
+        for (uint32_t i = 0; i < wanted; i += 4u) {
             uint32_t four = 0; /* four numbers of eight bits: the product spreads four bits, one to each */
             for (uint32_t k = 0; k < top; k++) {
                 const uint32_t bits = (planes[base + k] >> i) & 15u;

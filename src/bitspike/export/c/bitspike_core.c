@@ -58,7 +58,7 @@ static void draw(const bitspike_layer *layer, uint32_t step, uint32_t place, uin
         planes[k + 3u] = group * 8u + (k >> 2);
         threefry(planes + k, layer->seed);
     }
-    bitspike_from_planes(planes, layer->g, numbers);
+    bitspike_from_planes(planes, layer->g, 32u, numbers);
 }
 
 /* j of up to 32 channels of one place. */

@@ -61,7 +61,7 @@ void bitspike_values(const bitspike_map *map, const uint32_t *arena, const uint8
     if (map->is_signed) {
         signs = bitspike_get(arena + map->at, bitspike_place(map, place, map->planes, first), count);
     }
-    bitspike_from_planes(planes, map->planes, numbers);
+    bitspike_from_planes(planes, map->planes, count, numbers);
     for (uint32_t i = 0; i < count; i++) {
         values[i] = (int32_t)((signs >> i) & 1u ? 0u - numbers[i] : numbers[i]);
     }
@@ -251,15 +251,15 @@ bitspike_inputs bitspike_count_window(const bitspike_sum *sum, const bitspike_no
     return inputs;
 }
 
-/* From counters to A = factor * sum(q * x) - offset * sum(x) of 32 channels. A negative input has counted the
+/* From counters to A = factor * sum(q * x) - offset * sum(x) of up to 32 channels. A negative input has counted the
  * complement of q: on a factor-2 grid the code of opposite sign, on the other grid one less than it. */
-static void read_counters(const bitspike_sum *sum, const uint32_t *counters, uint32_t group, bitspike_inputs inputs,
-                          int32_t *values)
+static void read_counters(const bitspike_sum *sum, const uint32_t *counters, uint32_t group, uint32_t count,
+                          bitspike_inputs inputs, int32_t *values)
 {
     uint32_t counted[32];
     const uint32_t rest = (2u - sum->factor) * inputs.negative - sum->offset * inputs.magnitude;
-    bitspike_from_planes(counters + group * sum->counters, sum->counters, counted);
-    for (uint32_t i = 0; i < 32u; i++) {
+    bitspike_from_planes(counters + group * sum->counters, sum->counters, count, counted);
+    for (uint32_t i = 0; i < count; i++) {
         values[i] = (int32_t)(sum->factor * counted[i] + rest);
     }
 }
@@ -278,7 +278,7 @@ void bitspike_group_sums(const bitspike_sum *sum, const bitspike_now *now, uint3
             values[i] = (int32_t)counters[first + i];
         }
     } else {
-        read_counters(sum, counters, first >> 5, inputs, values);
+        read_counters(sum, counters, first >> 5, count, inputs, values);
     }
     if (BITSPIKE_REUSE_INPUT && sum->kept_bits != 0u) {
         bitspike_put_fields(kept, at, sum->kept_bits, count, values);
