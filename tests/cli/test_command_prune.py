@@ -54,6 +54,8 @@ def test_down_to_a_budget(cli, trained, option, value, key):
         ((), "nothing was given; give one of --ratio"),
         (("--ratio", "0.5", "--memory", "1kB"), "--ratio and --memory were given"),
         (("--ratio", "half"), "--ratio is 'half'; give a share such as 0.25 or 25%"),
+        (("--ratio", "0.5", "--ratio", "conv1=0.1"), "'conv1' decides nothing"),
+        (("--ratio", "0.5", "--ratio", "0.6"), "a pattern is given twice"),
         (("--memory", "1 pound"), "--memory is '1 pound'; give bytes"),
         (("--ratio", "conv7=0.5"), "'conv7' matches no spiking block"),
         (("--ratio", "conv1=0.9"), "would leave none of the 4 channels of conv1"),

@@ -108,7 +108,12 @@ def _wanted(
         said = f"{' and '.join(named)} were given" if named else "nothing was given"
         raise ValueError(f"{said}; give one of --ratio, --preset, --memory, --parameters, --operations")
     if ratios:
-        return dict(_ratio(text) for text in ratios), None
+        pairs = [_ratio(text) for text in ratios]
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError(
+                f"--ratio {' --ratio '.join(ratios)}: the same layers are named twice; give one share each"
+            )
+        return dict(pairs), None
     if preset:
         return preset, None
     ((name, text),) = given.items()

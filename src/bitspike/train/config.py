@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
+from bitspike.prune.target import Target
 from bitspike.spec import QuantSpec
 from bitspike.train.augment import AugmentConfig
 from bitspike.train.schema import build, check_limits, limits, nearest
@@ -140,6 +141,8 @@ class PruneConfig:
                 "pruning takes either ratios (a share, a table of shares by layer, or the name of a preset) or a "
                 "target such as {parameters = 0.25}"
             )
+        if self.target is not None:
+            Target.of(self.target)
 
 
 @dataclass(frozen=True)
@@ -235,7 +238,8 @@ class Recipe:
 
     def with_seed(self, seed: int) -> Recipe:
         """The same recipe under another training seed."""
-        return replace(self, train=replace(self.train, seed=seed))
+        finetune = None if self.finetune is None else replace(self.finetune, seed=seed)
+        return replace(self, train=replace(self.train, seed=seed), finetune=finetune)
 
 
 def _finetune(train: TrainConfig, table: object, where: str) -> TrainConfig:
