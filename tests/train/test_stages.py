@@ -68,6 +68,59 @@ def test_goes_on_in_every_stage_as_if_it_had_not_stopped(pruning, images, tmp_pa
     assert again.header == found.header
 
 
+def test_the_channels_that_went_are_not_scored_again(pruning, images, tmp_path, monkeypatch):
+    """Scores of another machine may differ in the last bits; what the run wrote down decides."""
+    whole = fit(pruning | {"finetune": {"epochs": 2}}, images)
+
+    def stop(_epoch):
+        if (tmp_path / "trained" / "model.safetensors").is_file():
+            raise TrainingStopped("test", 2)
+
+    with pytest.raises(TrainingStopped):
+        fit(pruning | {"finetune": {"epochs": 2}}, images, out=tmp_path, save_every=0.0, on_epoch=stop)
+    monkeypatch.setattr("bitspike.prune.pruning.channel_scores", None)
+    found = fit(pruning | {"finetune": {"epochs": 2}}, images, out=tmp_path)
+    weights = zip(whole.net.state_dict().values(), found.net.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
+    assert found.results["pruning"] == whole.results["pruning"]
+    assert fit(pruning | {"finetune": {"epochs": 2}}, images, out=tmp_path).header == found.header
+
+
+def test_prunes_a_pruned_network_and_goes_on(pruning, images, tmp_path):
+    fit(pruning, images, out=tmp_path / "first")
+    again = pruning | {"start": str(tmp_path / "first"), "prune": PRUNE | {"ratios": 0.5}}
+    found = fit(again, images, out=tmp_path / "second")
+    assert found.net.conv2.weight.shape[0] == 2
+    assert fit(again, images, out=tmp_path / "second").header == found.header
+
+
+def test_the_folder_of_another_run_is_refused_before_anything_is_trained(pruning, table, images, tmp_path):
+    recipe = Recipe.from_dict(table | {"train": {"epochs": 1, "batch": 16}})
+    train(build_net(recipe, images), images, recipe, out=tmp_path, show_progress=False, device="cpu")
+    with pytest.raises(ValueError, match="holds another run"):
+        fit(pruning, images, out=tmp_path)
+    assert not (tmp_path / "trained").exists()
+
+
+def test_a_new_beginning_does_not_leave_the_old_end(pruning, images, tmp_path):
+    fit(pruning, images, out=tmp_path)
+
+    def stop(_epoch):
+        raise TrainingStopped("test", 2)
+
+    with pytest.raises(TrainingStopped):
+        fit(pruning, images, out=tmp_path, resume=False, on_epoch=stop)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_start_that_was_made_otherwise_is_refused(table, images, tmp_path):
+    recipe = Recipe.from_dict(table)
+    train(build_net(recipe, images), images, recipe, out=tmp_path / "first", show_progress=False, device="cpu")
+    other = table | {"start": str(tmp_path / "first"), "model": {"name": "small8", "options": {"widths": [8, 8]}}}
+    with pytest.raises(ValueError, match=r"was made with widths = \[4, 8\], but model\.options\.widths is \[8, 8\]"):
+        fit(other, images, out=tmp_path / "second")
+
+
 def test_prunes_a_network_that_is_there(pruning, table, images, tmp_path):
     plain = {key: value for key, value in table.items() if key not in ("prune", "finetune")}
     recipe = Recipe.from_dict(plain)
@@ -126,6 +179,8 @@ def test_bad_recipes_are_refused(pruning, table, images, tmp_path):
         fit(pruning | {"prune": PRUNE | {"criterion": "svd"}}, images, out=tmp_path / "kept")
     with pytest.raises(ValueError, match="the target of 10 cannot be met"):
         fit(pruning | {"prune": {"target": {"memory": 10}}}, images, out=tmp_path / "kept")
+    with pytest.raises(ValueError, match="has 72 samples, but 5 batches of 128 need 640"):
+        fit(pruning | {"prune": {"ratios": 0.5}}, images, out=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()  # nothing was trained for a pruning that cannot be
 
 
