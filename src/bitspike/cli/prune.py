@@ -11,9 +11,11 @@ from cyclopts import Parameter
 
 from bitspike.cli.options import Device, Download, Json, Quiet, Root, at_least, usable_device
 from bitspike.cli.output import Output, percent, size, table
+from bitspike.cli.program import command
 
 if TYPE_CHECKING:
     from bitspike.prune import PruneReport
+    from bitspike.train import ModelHeader
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
@@ -43,7 +45,7 @@ def prune(
     """Remove the least important channels of a trained network; what is left is an ordinary smaller one.
 
     Say how much of every layer goes (--ratio, --preset), or what may be left (--memory, --parameters, --operations).
-    Accuracy suffers until the network is trained a little more: bitspike train RECIPE --set start=FILE.
+    Accuracy suffers until the network is trained a little more: bitspike train RECIPE --set start=FILE --out FOLDER.
 
     Args:
         model: a model file (.safetensors) that `train` wrote, or the folder of a finished run.
@@ -93,7 +95,7 @@ def prune(
     how = {"criterion": criterion, "seed": seed, "batches": batches, "batch": batch}
     results = {"before_pruning": before, "pruning": report.to_dict() | how}
     save_model(net.cpu(), file, replace(header, results=results))
-    _show(output, report, file)
+    _show(output, report, file, _recipe_of(header))
     output.finish({"model": str(source), "file": str(file), "bytes": file.stat().st_size, **report.to_dict(), **how})
     return 0
 
@@ -145,11 +147,19 @@ def _bytes(text: str) -> int:
         ) from None
 
 
-def _show(output: Output, report: PruneReport, file: Path) -> None:
+def _recipe_of(header: ModelHeader) -> str:
+    """The name that `bitspike train` knows the network's recipe by."""
+    from bitspike.train import list_recipes
+
+    name = str((header.recipe or {}).get("name"))
+    return name if name in list_recipes() else "RECIPE"
+
+
+def _show(output: Output, report: PruneReport, file: Path, recipe: str) -> None:
     rows = [(layer.name, str(layer.before), str(layer.after), percent(layer.ratio)) for layer in report.layers]
     output.show(table("", ("layer", "channels", "left", "gone"), rows))
     output.show(
         f"{file}: parameters {report.parameters_before:,} -> {report.parameters_after:,}, "
         f"memory {size(report.memory_before)} -> {size(report.memory_after)}"
     )
-    output.hint(f"train it a little more: bitspike train RECIPE --set start={file}")
+    output.hint(f"train it a little more: {command('train', recipe, '--set', f'start={file}', '--out', 'FOLDER')}")
