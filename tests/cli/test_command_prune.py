@@ -72,6 +72,24 @@ def test_what_cannot_be_is_refused_and_nothing_written(cli, trained, tmp_path, o
     assert not list(tmp_path.glob("p.*"))
 
 
+def test_a_budget_can_take_all_but_one(cli, trained):
+    tight = (
+        "prune",
+        trained["small"],
+        "--parameters",
+        "15%",
+        "--criterion",
+        "random",
+        "--out",
+        "p.safetensors",
+        "--json",
+    )
+    assert cli(*tight, "--keep-at-least", "60%").code == 2
+    done = cli(*tight, "--keep-at-least", "0")
+    assert done.code == 0
+    assert done.json["parameters_after"] <= 0.15 * done.json["parameters_before"]
+
+
 def test_an_integer_network_is_refused(cli, written):
     done = cli("prune", written["small"], "--ratio", "0.5")
     assert done.code == 2

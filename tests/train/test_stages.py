@@ -40,6 +40,8 @@ def test_trains_prunes_and_fine_tunes(pruning, images, tmp_path):
     assert [record["epoch"] for record in before.results["history"]] == [0, 1]
     assert result.results["before_pruning"]["test_accuracy"] == before.results["test_accuracy"]
     assert result.results["pruning"]["layers"][1] == {"name": "conv2", "before": 8, "after": 4, "ratio": 0.5}
+    assert result.results["pruning"]["criterion"] == "svs"
+    assert result.seconds == pytest.approx(result.header.provenance["seconds"] + before.provenance["seconds"])
     assert result.results["pruning"]["parameters_after"] < result.results["pruning"]["parameters_before"]
     assert result.header.provenance["origin"] == before.provenance
     assert Recipe.from_dict(result.header.recipe) == Recipe.from_dict(pruning)
@@ -150,14 +152,14 @@ def test_goes_on_with_other_bits(table, images, tmp_path):
     assert not torch.equal(result.net.conv1.weight, first.conv1.weight)
     identity = result.header.provenance["identity"]
     assert len(identity["origin"]["weights"]) == 64
+    # The same network at another place is the same start, another one at the same place is not.
+    moved = (tmp_path / "first").rename(tmp_path / "moved")
+    again = fit(table | {"start": str(moved), "quant": "1w4u"}, images, out=tmp_path / "second")
+    assert again.resumed
+    other = Recipe.from_dict(table | {"train": table["train"] | {"seed": 1}})
+    train(build_net(other, images), images, other, out=tmp_path / "first", show_progress=False, device="cpu")
     with pytest.raises(ValueError, match=r"holds another run: origin\.weights was"):
-        train(build_net(recipe, images), images, recipe, out=tmp_path / "third", show_progress=False, device="cpu")
-        other = table | {"train": table["train"] | {"seed": 1}}
-        again = Recipe.from_dict(other)
-        train(build_net(again, images), images, again, out=tmp_path / "other", show_progress=False, device="cpu")
-        moved = tmp_path / "first"
-        (tmp_path / "other" / "model.safetensors").replace(moved / "model.safetensors")
-        fit(table | {"start": str(moved), "quant": "1w4u"}, images, out=tmp_path / "second")
+        fit(table | {"start": str(tmp_path / "first"), "quant": "1w4u"}, images, out=tmp_path / "second")
 
 
 def test_bad_recipes_are_refused(pruning, table, images, tmp_path):

@@ -14,6 +14,7 @@ from bitspike.cli.output import Output, percent, size, table
 from bitspike.cli.program import command
 
 if TYPE_CHECKING:
+    from bitspike.data import Dataset
     from bitspike.prune import PruneReport
     from bitspike.train import ModelHeader
 
@@ -30,6 +31,7 @@ def prune(
     parameters: str | None = None,
     operations: str | None = None,
     protect: Annotated[list[str] | None, Parameter(name="--protect")] = None,
+    keep_at_least: str = "10%",
     criterion: str = "svs",
     data: str | None = None,
     batches: int = 5,
@@ -55,6 +57,7 @@ def prune(
         parameters: at most this share of the parameters, such as 25%.
         operations: at most this share of the dense operations, such as 60%.
         protect: layers, by name or pattern, that keep all their channels; can be repeated.
+        keep_at_least: share of every layer's channels that stays, whatever the budget.
         criterion: svs (singular values of spike maps), sca (membranes), magnitude (weights) or random.
         data: where the samples for scoring come from (default: what the network was trained on; the train split).
         batches: batches of samples that are scored.
@@ -79,7 +82,7 @@ def prune(
         raise ValueError(f"--out is {file}; give another file than the model's, its name ending with .safetensors")
     samples = None
     if criterion in ("svs", "sca") or data is not None:
-        samples = data_for(header, data, "train", root=data_root, download=download)
+        samples = _without_validation(data_for(header, data, "train", root=data_root, download=download), header)
     report = prune_(
         net.to(place),
         samples,
@@ -87,6 +90,7 @@ def prune(
         target=target,
         criterion=criterion,
         protect=tuple(protect or ()),
+        keep_at_least=_share("--keep-at-least", keep_at_least),
         batches=batches,
         batch=batch,
         seed=seed,
@@ -98,6 +102,16 @@ def prune(
     _show(output, report, file, _recipe_of(header))
     output.finish({"model": str(source), "file": str(file), "bytes": file.stat().st_size, **report.to_dict(), **how})
     return 0
+
+
+def _without_validation(samples: Dataset, header: ModelHeader) -> Dataset:
+    """The part that the network was trained on, as its recipe splits it."""
+    from bitspike.data import split_validation
+
+    told = (header.recipe or {}).get("data", {})
+    if told.get("name") != samples.name or not told.get("validation"):
+        return samples
+    return split_validation(samples, told["validation"], seed=told.get("split_seed", 0))[0]
 
 
 def _wanted(

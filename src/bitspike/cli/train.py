@@ -131,7 +131,7 @@ def summary(recipe: Recipe, result: TrainResult) -> dict[str, Any]:
         "parameters": cost.parameters,
         "memory": cost.memory.to_dict(),
         "float_memory": cost.float_memory.to_dict(),
-        "seconds": result.header.provenance["seconds"],
+        "seconds": result.seconds,
         "model_file": None if result.model_file is None else str(result.model_file),
         "history": results.get("history", []),
         **{key: results[key] for key in ("before_pruning", "pruning") if key in results},

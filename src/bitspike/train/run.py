@@ -58,6 +58,13 @@ class TrainResult:
         """Accuracies, firing rates, history and seconds, as stored in the model file."""
         return self.header.results
 
+    @property
+    def seconds(self) -> float:
+        """Of training, in all stages of the recipe; what a `start` took before is not counted."""
+        provenance = self.header.provenance
+        earlier = 0.0 if (self.header.recipe or {}).get("start") else provenance.get("origin", {}).get("seconds", 0.0)
+        return float(provenance["seconds"] + earlier)
+
 
 @dataclass(frozen=True)
 class Origin:

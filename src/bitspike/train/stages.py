@@ -87,8 +87,10 @@ def train_in_stages(
             if known and stored is not None
             else _pruned(before, recipe.prune, recipe.train.seed, seen)
         )
+        how = {"criterion": recipe.prune.criterion, "seed": recipe.train.seed}
+        how |= {"batches": recipe.prune.batches, "batch": recipe.prune.batch}
         earlier = {key: value for key, value in before.header.results.items() if key != "history"}
-        origin.results.update({"before_pruning": earlier, "pruning": report.to_dict()})
+        origin.results.update({"before_pruning": earlier, "pruning": report.to_dict() | how})
     quantize_(before.net, recipe.quant)
     return train(before.net, data, last, out=out, origin=origin, **options)
 
@@ -141,7 +143,14 @@ def _refuse_early(net: nn.Module, config: PruneConfig, data: Dataset) -> None:
     if config.criterion not in list_criteria():
         raise ValueError(f"prune.criterion is {config.criterion!r}; allowed: {', '.join(list_criteria())}")
     orders = {name: range(count) for name, count in prunable_channels(net).items()}
-    prune_(net, ratios=config.ratios, target=config.target, protect=config.protect, orders=orders)
+    prune_(
+        net,
+        ratios=config.ratios,
+        target=config.target,
+        protect=config.protect,
+        keep_at_least=config.keep_at_least,
+        orders=orders,
+    )
     if find_criterion(config.criterion).of_run is not None:
         check_draw(net, data, config.batches, config.batch, "prune")
 
@@ -155,6 +164,7 @@ def _pruned(stage: _Stage, config: PruneConfig, seed: int, data: Dataset) -> Pru
         target=config.target,
         criterion=config.criterion,
         protect=config.protect,
+        keep_at_least=config.keep_at_least,
         batches=config.batches,
         batch=config.batch,
         seed=seed,
