@@ -32,7 +32,7 @@ def execute(run: StudyRun, folder: Path) -> dict[str, Any]:
         "firing_rates": {name: round(rate, 4) for name, rate in found["firing_rates"].items()},
         "epochs": recipe.train.epochs,
         "training_images": len(data),
-        "seconds": round(provenance["seconds"], 1),
+        "seconds": round(result.seconds, 1),
         "precision": provenance["precision"],
         "processor": processor(),
         "versions": provenance["versions"],

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from torch import nn
 
-from bitspike import MembraneSpec, QuantSpec, quantize_
+from bitspike import MembraneSpec, QuantSpec, create_model, quantize_
 from bitspike.block import SpikingLinear
 from bitspike.spec import Override
 from networks import ImageNet
@@ -62,3 +62,10 @@ def test_quantize_touches_no_weight():
     before = {name: value.clone() for name, value in net.state_dict().items()}
     quantize_(net, "1w2u")
     assert all(value.equal(before[name]) for name, value in net.state_dict().items())
+
+
+def test_a_table_is_read_as_in_a_recipe():
+    net = create_model("small8")
+    quantize_(net, {"bits": "2w4u", "weight": {"grid": "odd"}})
+    assert (net.conv2.weight_spec.grid, net.conv2.weight_spec.bits, net.conv1.weight_spec.bits) == ("odd", 2, 8)
+    assert net.conv2.membrane_spec.bits == 4

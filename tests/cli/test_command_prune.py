@@ -3,6 +3,7 @@
 import pytest
 
 from bitspike.cli.opening import open_model
+from bitspike.cli.train import standing
 from bitspike.prune import prune_
 
 
@@ -54,6 +55,8 @@ def test_down_to_a_budget(cli, trained, option, value, key):
         ((), "nothing was given; give one of --ratio"),
         (("--ratio", "0.5", "--memory", "1kB"), "--ratio and --memory were given"),
         (("--ratio", "half"), "--ratio is 'half'; give a share such as 0.25 or 25%"),
+        (("--ratio", "0.5", "--ratio", "conv1=0.1"), "'conv1' decides nothing"),
+        (("--ratio", "0.5", "--ratio", "0.6"), "the same layers are named twice"),
         (("--memory", "1 pound"), "--memory is '1 pound'; give bytes"),
         (("--ratio", "conv7=0.5"), "'conv7' matches no spiking block"),
         (("--ratio", "conv1=0.9"), "would leave none of the 4 channels of conv1"),
@@ -69,7 +72,45 @@ def test_what_cannot_be_is_refused_and_nothing_written(cli, trained, tmp_path, o
     assert not list(tmp_path.glob("p.*"))
 
 
+def test_a_budget_can_take_all_but_one(cli, trained):
+    tight = (
+        "prune",
+        trained["small"],
+        "--parameters",
+        "15%",
+        "--criterion",
+        "random",
+        "--out",
+        "p.safetensors",
+        "--json",
+    )
+    assert cli(*tight, "--keep-at-least", "60%").code == 2
+    done = cli(*tight, "--keep-at-least", "0")
+    assert done.code == 0
+    assert done.json["parameters_after"] <= 0.15 * done.json["parameters_before"]
+
+
 def test_an_integer_network_is_refused(cli, written):
     done = cli("prune", written["small"], "--ratio", "0.5")
     assert done.code == 2
     assert "prune the model file that it was made from" in done.err.replace("\n", " ")
+
+
+def test_a_recipe_with_pruning_tells_of_both_stages(cli, recipes):
+    plan = (recipes["small"], "--set", "train.epochs=1", "--set", "prune.ratios=0.5", "--set", "prune.batch=64",
+            "--set", "finetune.epochs=1", "--out", "run", "--device", "cpu")  # fmt: skip
+    done = cli("train", *plan)
+    assert "1 epoch, then pruned, 1 more" in done.err
+    assert "before pruning" in done.out
+    found = cli("train", *plan, "--json").json
+    assert found["before_pruning"]["test_samples"] == found["test_samples"]
+    assert found["pruning"]["parameters_after"] == found["parameters"] < found["pruning"]["parameters_before"]
+    hint = cli("prune", "run", "--ratio", "0.5", "--criterion", "magnitude").out
+    assert "train RECIPE --set start=run/model-pruned.safetensors --out FOLDER" in hint
+
+
+def test_a_stopped_first_stage_is_known_to_go_on(tmp_path):
+    (tmp_path / "trained").mkdir()
+    assert standing(tmp_path, fresh=False).startswith("starts in")
+    (tmp_path / "trained" / "state.safetensors").touch()
+    assert standing(tmp_path, fresh=False).startswith("goes on in")

@@ -50,6 +50,7 @@ def test_kept_is_the_floor_of_what_decimals_say(channels):
         ({"first": -0.1}, (), "allowed: a share"),
         ({"first": float("nan")}, (), "allowed: a share"),
         ({"first": "half"}, (), "is 'half'; allowed: a share"),
+        ({"*": 0.5, "first": 0.1}, (), "ratios: 'first' decides nothing, .* put it in front of them"),
     ],
 )
 def test_refused(net, ratios, protect, message):

@@ -4,8 +4,10 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
-from bitspike import create_model, measure
+from bitspike import create_model, measure, prune_, quantize_
+from bitspike.block import ConvSkip, Flatten, GlobalSumPool, ImageInput, Readout, SpikingConv2d
 from bitspike.prune import Target, for_target, prunable_channels, remove_
 from bitspike.prune.fitting import _line
 from bitspike.prune.ratios import keep_lists
@@ -102,3 +104,49 @@ def test_channels_go_one_by_one_and_evenly():
 def test_impossible_targets(given, message):
     with pytest.raises(ValueError, match=message):
         Target(**given)
+
+
+class CalledSkip(nn.Module):
+    """A block that is called skip, which is no convolved skip of another."""
+
+    def __init__(self):
+        super().__init__()
+        self.input = ImageInput((1, 8, 8), mean=[0.5], std=0.25, time_steps=2)
+        self.first = SpikingConv2d(1, 8, input_scale=0.01)
+        self.stage = nn.ModuleDict({"skip": SpikingConv2d(8, 8), "main": SpikingConv2d(8, 8, skip=ConvSkip(8))})
+        self.pool, self.flatten = GlobalSumPool(), Flatten()
+        self.readout = Readout(8, 10, input_scale=1 / 64)
+
+    def forward(self, images):
+        first = self.first(self.input(images))
+        return self.readout(self.flatten(self.pool(self.stage["main"](self.stage["skip"](first), first))))
+
+
+def test_a_block_may_be_called_skip():
+    torch.manual_seed(0)
+    net = CalledSkip()
+    quantize_(net, "2w4u")
+    report = prune_(net, target={"parameters": 0.5}, criterion="magnitude")
+    assert report.parameters_after <= 0.5 * report.parameters_before
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "said"),
+    [
+        ({"params": 0.5}, ValueError, "a target has params; give exactly one of memory, parameters, operations"),
+        ({"memory": "1kB"}, ValueError, "the target memory is '1kB'; give a number"),
+        ({"parameters": True}, ValueError, "the target parameters is True; give a number"),
+        (0.5, TypeError, r"the target is 0\.5; give a Target, or a table"),
+    ],
+)
+def test_a_target_that_is_none_is_refused_with_a_sentence(net, orders, target, error, said):
+    with pytest.raises(error, match=said):
+        prune_(copy.deepcopy(net), target=target, orders=orders)
+
+
+def test_an_order_of_an_unknown_block_is_refused(net, orders):
+    wrong = orders | {"frist": orders["first"]}
+    with pytest.raises(ValueError, match="orders names 'frist', which is no spiking block; they are first"):
+        for_target(net, wrong, Target(parameters=0.5))
+    with pytest.raises(ValueError, match="orders names 'frist'"):
+        prune_(copy.deepcopy(net), ratios=0.5, orders=wrong)

@@ -24,6 +24,8 @@ def test_training_dict_leaves_out_what_does_not_decide_the_weights(table):
     assert renamed.training_dict() == recipe.training_dict()
     assert recipe.with_seed(4).training_dict() != recipe.training_dict()
     assert recipe.with_seed(4).train.seed == 4
+    table = recipe.to_dict() | {"prune": {"ratios": 0.5}, "finetune": {}}
+    assert type(recipe).from_dict(table).with_seed(4).finetune.seed == 4
 
 
 def test_a_whole_number_is_accepted_where_a_number_is_meant(table):

@@ -40,6 +40,8 @@ def test_trains_prunes_and_fine_tunes(pruning, images, tmp_path):
     assert [record["epoch"] for record in before.results["history"]] == [0, 1]
     assert result.results["before_pruning"]["test_accuracy"] == before.results["test_accuracy"]
     assert result.results["pruning"]["layers"][1] == {"name": "conv2", "before": 8, "after": 4, "ratio": 0.5}
+    assert result.results["pruning"]["criterion"] == "svs"
+    assert result.seconds == pytest.approx(result.header.provenance["seconds"] + before.provenance["seconds"])
     assert result.results["pruning"]["parameters_after"] < result.results["pruning"]["parameters_before"]
     assert result.header.provenance["origin"] == before.provenance
     assert Recipe.from_dict(result.header.recipe) == Recipe.from_dict(pruning)
@@ -66,6 +68,59 @@ def test_goes_on_in_every_stage_as_if_it_had_not_stopped(pruning, images, tmp_pa
     again = fit(pruning, images, out=tmp_path / "stopped")
     assert again.resumed
     assert again.header == found.header
+
+
+def test_the_channels_that_went_are_not_scored_again(pruning, images, tmp_path, monkeypatch):
+    """Scores of another machine may differ in the last bits; what the run wrote down decides."""
+    whole = fit(pruning | {"finetune": {"epochs": 2}}, images)
+
+    def stop(_epoch):
+        if (tmp_path / "trained" / "model.safetensors").is_file():
+            raise TrainingStopped("test", 2)
+
+    with pytest.raises(TrainingStopped):
+        fit(pruning | {"finetune": {"epochs": 2}}, images, out=tmp_path, save_every=0.0, on_epoch=stop)
+    monkeypatch.setattr("bitspike.prune.pruning.channel_scores", None)
+    found = fit(pruning | {"finetune": {"epochs": 2}}, images, out=tmp_path)
+    weights = zip(whole.net.state_dict().values(), found.net.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
+    assert found.results["pruning"] == whole.results["pruning"]
+    assert fit(pruning | {"finetune": {"epochs": 2}}, images, out=tmp_path).header == found.header
+
+
+def test_prunes_a_pruned_network_and_goes_on(pruning, images, tmp_path):
+    fit(pruning, images, out=tmp_path / "first")
+    again = pruning | {"start": str(tmp_path / "first"), "prune": PRUNE | {"ratios": 0.5}}
+    found = fit(again, images, out=tmp_path / "second")
+    assert found.net.conv2.weight.shape[0] == 2
+    assert fit(again, images, out=tmp_path / "second").header == found.header
+
+
+def test_the_folder_of_another_run_is_refused_before_anything_is_trained(pruning, table, images, tmp_path):
+    recipe = Recipe.from_dict(table | {"train": {"epochs": 1, "batch": 16}})
+    train(build_net(recipe, images), images, recipe, out=tmp_path, show_progress=False, device="cpu")
+    with pytest.raises(ValueError, match="holds another run"):
+        fit(pruning, images, out=tmp_path)
+    assert not (tmp_path / "trained").exists()
+
+
+def test_a_new_beginning_does_not_leave_the_old_end(pruning, images, tmp_path):
+    fit(pruning, images, out=tmp_path)
+
+    def stop(_epoch):
+        raise TrainingStopped("test", 2)
+
+    with pytest.raises(TrainingStopped):
+        fit(pruning, images, out=tmp_path, resume=False, on_epoch=stop)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_start_that_was_made_otherwise_is_refused(table, images, tmp_path):
+    recipe = Recipe.from_dict(table)
+    train(build_net(recipe, images), images, recipe, out=tmp_path / "first", show_progress=False, device="cpu")
+    other = table | {"start": str(tmp_path / "first"), "model": {"name": "small8", "options": {"widths": [8, 8]}}}
+    with pytest.raises(ValueError, match=r"was made with widths = \[4, 8\], but model\.options\.widths is \[8, 8\]"):
+        fit(other, images, out=tmp_path / "second")
 
 
 def test_prunes_a_network_that_is_there(pruning, table, images, tmp_path):
@@ -97,14 +152,14 @@ def test_goes_on_with_other_bits(table, images, tmp_path):
     assert not torch.equal(result.net.conv1.weight, first.conv1.weight)
     identity = result.header.provenance["identity"]
     assert len(identity["origin"]["weights"]) == 64
+    # The same network at another place is the same start, another one at the same place is not.
+    moved = (tmp_path / "first").rename(tmp_path / "moved")
+    again = fit(table | {"start": str(moved), "quant": "1w4u"}, images, out=tmp_path / "second")
+    assert again.resumed
+    other = Recipe.from_dict(table | {"train": table["train"] | {"seed": 1}})
+    train(build_net(other, images), images, other, out=tmp_path / "first", show_progress=False, device="cpu")
     with pytest.raises(ValueError, match=r"holds another run: origin\.weights was"):
-        train(build_net(recipe, images), images, recipe, out=tmp_path / "third", show_progress=False, device="cpu")
-        other = table | {"train": table["train"] | {"seed": 1}}
-        again = Recipe.from_dict(other)
-        train(build_net(again, images), images, again, out=tmp_path / "other", show_progress=False, device="cpu")
-        moved = tmp_path / "first"
-        (tmp_path / "other" / "model.safetensors").replace(moved / "model.safetensors")
-        fit(table | {"start": str(moved), "quant": "1w4u"}, images, out=tmp_path / "second")
+        fit(table | {"start": str(tmp_path / "first"), "quant": "1w4u"}, images, out=tmp_path / "second")
 
 
 def test_bad_recipes_are_refused(pruning, table, images, tmp_path):
@@ -126,6 +181,8 @@ def test_bad_recipes_are_refused(pruning, table, images, tmp_path):
         fit(pruning | {"prune": PRUNE | {"criterion": "svd"}}, images, out=tmp_path / "kept")
     with pytest.raises(ValueError, match="the target of 10 cannot be met"):
         fit(pruning | {"prune": {"target": {"memory": 10}}}, images, out=tmp_path / "kept")
+    with pytest.raises(ValueError, match="has 72 samples, but 5 batches of 128 need 640"):
+        fit(pruning | {"prune": {"ratios": 0.5}}, images, out=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()  # nothing was trained for a pruning that cannot be
 
 

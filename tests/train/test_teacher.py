@@ -110,6 +110,13 @@ def test_a_teacher_does_not_change():
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
+def test_the_same_weights_at_other_bits_are_another_teacher():
+    nets = [create_model("small8", classes=3, **options) for options in ({}, {"spec": "1w2u"}, {"time_steps": 2})]
+    for net in nets[1:]:
+        net.load_state_dict(nets[0].state_dict())
+    assert len({Teacher(net, CPU).fingerprint for net in nets}) == 3
+
+
 def test_what_cannot_teach_is_told_before_training(table, images, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"teacher\.model: there is no model file .*nowhere"):
         fit({**table, "teacher": {"model": str(tmp_path / "nowhere")}}, images)

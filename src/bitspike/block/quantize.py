@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -49,7 +51,7 @@ class QuantizeReport:
         }
 
 
-def quantize_(net: nn.Module, spec: QuantSpec | str) -> QuantizeReport:
+def quantize_(net: nn.Module, spec: QuantSpec | str | Mapping[str, Any]) -> QuantizeReport:
     """Set the quantization of every block; weights are not touched, the next forward pass uses it.
 
     A scale that is learned becomes a parameter of its layer, and is none any more when another description comes; so
@@ -57,7 +59,7 @@ def quantize_(net: nn.Module, spec: QuantSpec | str) -> QuantizeReport:
     The first weighted layer and every readout are ends and get `spec.ends`. Patterns of overrides that match no
     layer are refused: a typing error there would silently change what is trained.
     """
-    chosen = QuantSpec.parse(spec) if isinstance(spec, str) else spec
+    chosen = spec if isinstance(spec, QuantSpec) else QuantSpec.from_dict(spec)
     weighted = [(name, block) for name, block in blocks_of(net) if isinstance(block, SpikingBlock | Readout)]
     if not weighted:
         raise ValueError("quantize_: the network holds no spiking block and no readout; build it from bitspike.block")

@@ -11,9 +11,12 @@ from cyclopts import Parameter
 
 from bitspike.cli.options import Device, Download, Json, Quiet, Root, at_least, usable_device
 from bitspike.cli.output import Output, percent, size, table
+from bitspike.cli.program import command
 
 if TYPE_CHECKING:
+    from bitspike.data import Dataset
     from bitspike.prune import PruneReport
+    from bitspike.train import ModelHeader
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
@@ -28,6 +31,7 @@ def prune(
     parameters: str | None = None,
     operations: str | None = None,
     protect: Annotated[list[str] | None, Parameter(name="--protect")] = None,
+    keep_at_least: str = "10%",
     criterion: str = "svs",
     data: str | None = None,
     batches: int = 5,
@@ -43,7 +47,7 @@ def prune(
     """Remove the least important channels of a trained network; what is left is an ordinary smaller one.
 
     Say how much of every layer goes (--ratio, --preset), or what may be left (--memory, --parameters, --operations).
-    Accuracy suffers until the network is trained a little more: bitspike train RECIPE --set start=FILE.
+    Accuracy suffers until the network is trained a little more: bitspike train RECIPE --set start=FILE --out FOLDER.
 
     Args:
         model: a model file (.safetensors) that `train` wrote, or the folder of a finished run.
@@ -53,6 +57,7 @@ def prune(
         parameters: at most this share of the parameters, such as 25%.
         operations: at most this share of the dense operations, such as 60%.
         protect: layers, by name or pattern, that keep all their channels; can be repeated.
+        keep_at_least: share of every layer's channels that stays, whatever the budget.
         criterion: svs (singular values of spike maps), sca (membranes), magnitude (weights) or random.
         data: where the samples for scoring come from (default: what the network was trained on; the train split).
         batches: batches of samples that are scored.
@@ -77,7 +82,7 @@ def prune(
         raise ValueError(f"--out is {file}; give another file than the model's, its name ending with .safetensors")
     samples = None
     if criterion in ("svs", "sca") or data is not None:
-        samples = data_for(header, data, "train", root=data_root, download=download)
+        samples = _without_validation(data_for(header, data, "train", root=data_root, download=download), header)
     report = prune_(
         net.to(place),
         samples,
@@ -85,6 +90,7 @@ def prune(
         target=target,
         criterion=criterion,
         protect=tuple(protect or ()),
+        keep_at_least=_share("--keep-at-least", keep_at_least),
         batches=batches,
         batch=batch,
         seed=seed,
@@ -93,9 +99,19 @@ def prune(
     how = {"criterion": criterion, "seed": seed, "batches": batches, "batch": batch}
     results = {"before_pruning": before, "pruning": report.to_dict() | how}
     save_model(net.cpu(), file, replace(header, results=results))
-    _show(output, report, file)
+    _show(output, report, file, _recipe_of(header))
     output.finish({"model": str(source), "file": str(file), "bytes": file.stat().st_size, **report.to_dict(), **how})
     return 0
+
+
+def _without_validation(samples: Dataset, header: ModelHeader) -> Dataset:
+    """The part that the network was trained on, as its recipe splits it."""
+    from bitspike.data import split_validation
+
+    told = (header.recipe or {}).get("data", {})
+    if told.get("name") != samples.name or not told.get("validation"):
+        return samples
+    return split_validation(samples, told["validation"], seed=told.get("split_seed", 0))[0]
 
 
 def _wanted(
@@ -108,7 +124,12 @@ def _wanted(
         said = f"{' and '.join(named)} were given" if named else "nothing was given"
         raise ValueError(f"{said}; give one of --ratio, --preset, --memory, --parameters, --operations")
     if ratios:
-        return dict(_ratio(text) for text in ratios), None
+        pairs = [_ratio(text) for text in ratios]
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError(
+                f"--ratio {' --ratio '.join(ratios)}: the same layers are named twice; give one share each"
+            )
+        return dict(pairs), None
     if preset:
         return preset, None
     ((name, text),) = given.items()
@@ -140,11 +161,19 @@ def _bytes(text: str) -> int:
         ) from None
 
 
-def _show(output: Output, report: PruneReport, file: Path) -> None:
+def _recipe_of(header: ModelHeader) -> str:
+    """The name that `bitspike train` knows the network's recipe by."""
+    from bitspike.train import list_recipes
+
+    name = str((header.recipe or {}).get("name"))
+    return name if name in list_recipes() else "RECIPE"
+
+
+def _show(output: Output, report: PruneReport, file: Path, recipe: str) -> None:
     rows = [(layer.name, str(layer.before), str(layer.after), percent(layer.ratio)) for layer in report.layers]
     output.show(table("", ("layer", "channels", "left", "gone"), rows))
     output.show(
         f"{file}: parameters {report.parameters_before:,} -> {report.parameters_after:,}, "
         f"memory {size(report.memory_before)} -> {size(report.memory_after)}"
     )
-    output.hint(f"train it a little more: bitspike train RECIPE --set start={file}")
+    output.hint(f"train it a little more: {command('train', recipe, '--set', f'start={file}', '--out', 'FOLDER')}")

@@ -85,9 +85,10 @@ def train(
 
 def describe(recipe: Recipe) -> str:
     """A recipe in half a line."""
+    further = "" if recipe.finetune is None else f", then pruned, {recipe.finetune.epochs} more"
     return (
         f"{recipe.name}: {recipe.model.name} on {recipe.data.name} as {recipe.quant.short()}, "
-        f"{recipe.train.epochs} epoch{'s' if recipe.train.epochs > 1 else ''}, seed {recipe.train.seed}"
+        f"{recipe.train.epochs} epoch{'s' if recipe.train.epochs > 1 else ''}{further}, seed {recipe.train.seed}"
     )
 
 
@@ -95,10 +96,12 @@ def standing(folder: Path, fresh: bool) -> str:
     """Where a run in this folder begins."""
     from bitspike.train.model_file import MODEL_FILE
     from bitspike.train.run import STATE_FILE
+    from bitspike.train.stages import FIRST_STAGE
 
     if (folder / MODEL_FILE).is_file() and not fresh:
         return f"trained already, in {folder} (--fresh trains again)"
-    if (folder / STATE_FILE).is_file() and not fresh:
+    started = (folder / STATE_FILE, folder / FIRST_STAGE / STATE_FILE, folder / FIRST_STAGE / MODEL_FILE)
+    if any(file.is_file() for file in started) and not fresh:
         return f"goes on in {folder} (--fresh starts over)"
     return f"starts in {folder}"
 
@@ -128,9 +131,10 @@ def summary(recipe: Recipe, result: TrainResult) -> dict[str, Any]:
         "parameters": cost.parameters,
         "memory": cost.memory.to_dict(),
         "float_memory": cost.float_memory.to_dict(),
-        "seconds": result.header.provenance["seconds"],
+        "seconds": result.seconds,
         "model_file": None if result.model_file is None else str(result.model_file),
         "history": results.get("history", []),
+        **{key: results[key] for key in ("before_pruning", "pruning") if key in results},
     }
 
 
@@ -144,6 +148,7 @@ def _show(output: Output, found: Mapping[str, Any]) -> None:
         ("validation accuracy", percent(found["validation_accuracy"]) or "no validation split"),
         ("published or target", _published(found)),
         ("firing rates", ", ".join(f"{name} {percent(rate, 1)}" for name, rate in found["firing_rates"].items())),
+        *_before_pruning(found),
         ("parameters", f"{found['parameters']:,}"),
         ("memory", f"{size(memory['total'])}, in floats {size(plain['total'])}"),
         ("memory, largest layer", f"{size(memory['total_largest'])}, in floats {size(plain['total_largest'])}"),
@@ -154,6 +159,19 @@ def _show(output: Output, found: Mapping[str, Any]) -> None:
     if found["model_file"]:
         output.hint(f"next: {command('evaluate', found['model_file'], '--data', found['data'])}")
         output.hint(f"      {command('measure', found['model_file'], '--data', found['data'])}")
+
+
+def _before_pruning(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "pruning" not in found:
+        return []
+    before, pruning = found["before_pruning"], found["pruning"]
+    accuracy = percent(before.get("test_accuracy")) or "accuracy not measured"
+    return [
+        (
+            "before pruning",
+            f"{accuracy}, {pruning['parameters_before']:,} parameters, memory {size(pruning['memory_before'])}",
+        )
+    ]
 
 
 def _published(found: Mapping[str, Any]) -> str:

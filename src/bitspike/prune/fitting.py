@@ -20,7 +20,7 @@ from bitspike.cost import LayerCost
 from bitspike.measuring import describe
 from bitspike.prune.course import course
 from bitspike.prune.plan import Change, plan
-from bitspike.prune.ratios import Order, keep_lists, protected, prunable_channels
+from bitspike.prune.ratios import Order, keep_lists, protected, prunable_channels, refuse_unknown_orders
 from bitspike.prune.removal import remove_
 from bitspike.prune.target import Target
 
@@ -43,6 +43,7 @@ def for_target(
     One channel more of the layer that lost the last one would be too much. The network itself is not changed.
     """
     channels = prunable_channels(net)
+    refuse_unknown_orders(channels, orders)
     safe = protected(channels, protect)
     line = _line(
         {name: number for name, number in channels.items() if name in orders and name not in safe}, keep_at_least
@@ -60,7 +61,7 @@ def for_target(
     def predicted(number: int) -> int:
         keep = keep_lists(channels, orders, counts(number))
         changes = plan(way, {name: tuple(stay) for name, stay in keep.items()})
-        rows = [_shrunk(row, changes[row.name.split("#")[0].removesuffix(".skip")]) for row in whole]
+        rows = [_shrunk(row, changes[_block_of(row)]) for row in whole]
         return target.cost(rows, time_steps)
 
     def measured(number: int) -> int:
@@ -108,6 +109,12 @@ def _bisected(last: int, limit: float, cost: Callable[[int], int]) -> int:
         else:
             low = middle + 1
     return high
+
+
+def _block_of(row: LayerCost) -> str:
+    """The name of the block that a row is about; a block may itself be called skip."""
+    name = row.name.removesuffix(".skip") if row.kind == "skip" else row.name
+    return name.split("#")[0]
 
 
 def _shrunk(row: LayerCost, change: Change) -> LayerCost:

@@ -13,7 +13,7 @@ from bitspike.data import Dataset
 from bitspike.measuring import describe
 from bitspike.prune.fitting import KEEP_AT_LEAST, for_target
 from bitspike.prune.presets import PRESETS
-from bitspike.prune.ratios import Order, channel_counts, keep_lists, prunable_channels
+from bitspike.prune.ratios import Order, channel_counts, keep_lists, prunable_channels, refuse_unknown_orders
 from bitspike.prune.removal import remove_
 from bitspike.prune.scores import channel_scores
 from bitspike.prune.target import Target
@@ -75,16 +75,23 @@ def prune_(
     if (ratios is None) == (target is None):
         raise ValueError("prune_ takes either ratios, how much of every layer goes, or a target, what may be left")
     channels = prunable_channels(net)
-    budget = Target(**target) if isinstance(target, Mapping) else target  # type: ignore[arg-type]
+    budget = None if target is None else Target.of(target)
     counts = {} if ratios is None else channel_counts(net, _table(net, ratios), protect=protect)
-    before = describe(net)
-    if orders is None:
+    if orders is not None:
+        refuse_unknown_orders(channels, orders)
+    else:
         orders = channel_scores(net, data, criterion=criterion, batches=batches, batch=batch, seed=seed)
     if budget is not None:
         counts = for_target(net, orders, budget, protect=protect, keep_at_least=keep_at_least)
-    remove_(net, keep_lists(channels, orders, counts))
-    after = describe(net)
-    layers = tuple(PrunedLayer(name, channels[name], counts[name]) for name in channels)
+    return keep_(net, keep_lists(channels, orders, counts))
+
+
+def keep_(net: nn.Module, keep: Mapping[str, Sequence[int]]) -> PruneReport:
+    """`remove_` with the report of `prune_`: only the channels that `keep` names stay in the blocks that it names."""
+    before, channels = describe(net), prunable_channels(net)
+    remove_(net, keep)
+    after, left = describe(net), prunable_channels(net)
+    layers = tuple(PrunedLayer(name, channels[name], left[name]) for name in channels)
     return PruneReport(layers, _parameters(before), _parameters(after), memory(before).total, memory(after).total)
 
 

@@ -43,6 +43,7 @@ def channel_counts(net: nn.Module, ratios: Mapping[str, float], *, protect: Sequ
     channels = prunable_channels(net)
     for pattern in ratios:
         refuse_unmatched("ratios", pattern, channels)
+    _refuse_idle(ratios, channels)
     safe = protected(channels, protect)
     counts = dict(channels)
     for name, number in channels.items():
@@ -64,6 +65,19 @@ def channel_counts(net: nn.Module, ratios: Mapping[str, float], *, protect: Sequ
     return counts
 
 
+def _refuse_idle(ratios: Mapping[str, float], channels: Mapping[str, int]) -> None:
+    """A pattern all of whose blocks belong to those before it would be ignored without a word."""
+    free = set(channels)
+    for pattern in ratios:
+        matching = {name for name in channels if fnmatch.fnmatchcase(name, pattern)}
+        if not matching & free:
+            raise ValueError(
+                f"ratios: {pattern!r} decides nothing, since the first pattern that matches a block wins and others "
+                "before it match all of its blocks; put it in front of them"
+            )
+        free -= matching
+
+
 def protected(channels: Mapping[str, int], protect: Sequence[str]) -> set[str]:
     """Names of the blocks that keep all their channels; a pattern that matches none is refused."""
     patterns = [protect] if isinstance(protect, str) else list(protect)
@@ -76,6 +90,13 @@ def refuse_unmatched(argument: str, pattern: str, channels: Mapping[str, int]) -
     """A typing error in a pattern would silently change what is pruned."""
     if not any(fnmatch.fnmatchcase(name, pattern) for name in channels):
         raise ValueError(f"{argument}: {pattern!r} matches no spiking block; they are {', '.join(channels)}")
+
+
+def refuse_unknown_orders(channels: Mapping[str, int], orders: Mapping[str, Order]) -> None:
+    """A typing error in a name would silently leave a block whole."""
+    for name in orders:
+        if name not in channels:
+            raise ValueError(f"orders names {name!r}, which is no spiking block; they are {', '.join(channels)}")
 
 
 def channel_order(name: str, order: Order, channels: int) -> list[int]:

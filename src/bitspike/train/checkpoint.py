@@ -104,6 +104,11 @@ def load_state(path: str | Path, run: Run, identity: Mapping[str, Any]) -> None:
             )
 
 
+def stored_identity(path: str | Path) -> dict[str, Any]:
+    """Which run a stored state belongs to."""
+    return dict(read_container(path, KIND, VERSION)[1]["identity"])
+
+
 def refuse_other_run(folder: Path, stored: Mapping[str, Any], current: Mapping[str, Any]) -> None:
     """Raise if the run kept in the folder is not the one that is asked for."""
     changes = list(_differences("", stored, current))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
+from bitspike.prune.target import Target
 from bitspike.spec import QuantSpec
 from bitspike.train.augment import AugmentConfig
 from bitspike.train.schema import build, check_limits, limits, nearest
@@ -129,6 +130,7 @@ class PruneConfig:
     ratios: float | str | dict[str, float] | None = None
     target: dict[str, float] | None = None
     protect: tuple[str, ...] = ()
+    keep_at_least: float = field(default=0.1, metadata=limits(low=0, high=1))
     batches: int = field(default=5, metadata=limits(low=1, high=10_000))
     batch: int = field(default=128, metadata=limits(low=1, high=1_000_000))
     quantize: str = field(default="before", metadata=limits(choices=("before", "after")))
@@ -140,6 +142,8 @@ class PruneConfig:
                 "pruning takes either ratios (a share, a table of shares by layer, or the name of a preset) or a "
                 "target such as {parameters = 0.25}"
             )
+        if self.target is not None:
+            Target.of(self.target)
 
 
 @dataclass(frozen=True)
@@ -228,14 +232,17 @@ class Recipe:
         return plain
 
     def training_dict(self) -> dict[str, Any]:
-        """What decides the trained weights: everything but the name and the published figure."""
-        plain = self.to_dict()
-        silent = ("name", "published") if self.teacher.model else ("name", "published", "teacher")
-        return {key: value for key, value in plain.items() if key not in silent}
+        """What decides the trained weights: everything but names, paths and the published figure.
+
+        Networks that a run starts with or learns from are told by what they are, not by where they lie.
+        """
+        silent = ("name", "published", "start", "teacher")
+        return {key: value for key, value in self.to_dict().items() if key not in silent}
 
     def with_seed(self, seed: int) -> Recipe:
         """The same recipe under another training seed."""
-        return replace(self, train=replace(self.train, seed=seed))
+        finetune = None if self.finetune is None else replace(self.finetune, seed=seed)
+        return replace(self, train=replace(self.train, seed=seed), finetune=finetune)
 
 
 def _finetune(train: TrainConfig, table: object, where: str) -> TrainConfig:

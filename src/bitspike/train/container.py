@@ -61,9 +61,9 @@ def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
     return found.hexdigest()
 
 
-def weights_digest(tensors: Mapping[str, Tensor]) -> str:
-    """A fingerprint of weights: names, types, shapes and values."""
-    return _digest(tensors, {})
+def weights_digest(tensors: Mapping[str, Tensor], **words: Any) -> str:
+    """A fingerprint of weights: names, types, shapes and values, and of what else is told, as plain data."""
+    return _digest(tensors, words)
 
 
 def _refuse_damage(file: Path, kind: str, text: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

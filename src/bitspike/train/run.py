@@ -58,6 +58,13 @@ class TrainResult:
         """Accuracies, firing rates, history and seconds, as stored in the model file."""
         return self.header.results
 
+    @property
+    def seconds(self) -> float:
+        """Of training, in all stages of the recipe; what a `start` took before is not counted."""
+        provenance = self.header.provenance
+        earlier = 0.0 if (self.header.recipe or {}).get("start") else provenance.get("origin", {}).get("seconds", 0.0)
+        return float(provenance["seconds"] + earlier)
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -161,7 +168,7 @@ def train(
         return TrainResult(net, header, None, resumed)
     if is_first():
         save_model(net, folder / MODEL_FILE, header)
-        _remove(state)
+        remove_files(state)
     meet()
     return TrainResult(net, header, folder / MODEL_FILE, resumed)
 
@@ -226,14 +233,16 @@ def _teacher(net: nn.Module | None, recipe: Recipe, data: Dataset, device: torch
     return None if net is None else Teacher(net, device, channels_last=recipe.train.channels_last)
 
 
+def run_identity(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    """What is known of a run's identity before there is a network."""
+    return {"recipe": recipe.training_dict(), "data": {"name": data.name, "fingerprint": data.fingerprint}}
+
+
 def _identity(
     net: nn.Module, recipe: Recipe, data: Dataset, teacher: Teacher | None, origin: Origin | None
 ) -> dict[str, Any]:
     """What must be the same for a run to go on: it decides the trained weights."""
-    found: dict[str, Any] = {
-        "recipe": recipe.training_dict(),
-        "data": {"name": data.name, "fingerprint": data.fingerprint},
-    }
+    found = run_identity(recipe, data)
     if teacher is not None:
         how = {"weight": recipe.teacher.weight, "temperature": recipe.teacher.temperature}
         found["teacher"] = {"fingerprint": teacher.fingerprint, **how}
@@ -249,11 +258,12 @@ def _is_finished(folder: Path, *, resume: bool) -> bool:
     if is_first():
         refuse_unwritable(folder)
         if not resume:
-            _remove(folder / MODEL_FILE, folder / STATE_FILE)
+            remove_files(folder / MODEL_FILE, folder / STATE_FILE)
     return from_first((folder / MODEL_FILE).is_file())
 
 
-def _remove(*files: Path) -> None:
+def remove_files(*files: Path) -> None:
+    """Remove what is there of these files, and of what a killed run was writing for them."""
     for file in files:
         file.unlink(missing_ok=True)
         temporary_name(file).unlink(missing_ok=True)
@@ -263,7 +273,7 @@ def _finished_earlier(net: nn.Module, file: Path, identity: dict[str, Any]) -> T
     """The result of a run that ended in this folder before, unless it was another run."""
     refuse_other_run(file.parent, read_header(file).provenance.get("identity", {}), identity)
     _, header = load_model(file, net)
-    _remove(file.parent / STATE_FILE)  # there if the run was killed between its last two files
+    remove_files(file.parent / STATE_FILE)  # there if the run was killed between its last two files
     return TrainResult(net, header, file, True)
 
 

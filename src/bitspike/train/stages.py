@@ -1,9 +1,13 @@
-"""Recipes of more than one stage: further training of a network that is there, and training, pruning, fine-tuning."""
+"""Recipes of more than one stage: further training of a network that is there, and training, pruning, fine-tuning.
+
+Every stage goes on by itself where it was stopped. What the run wrote down of its channels decides which go the second
+time: scores would have to come out the same to the last bit, perhaps on another machine.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +16,25 @@ from torch import nn
 
 from bitspike.block import quantize_
 from bitspike.data import Dataset, split_validation
-from bitspike.prune import list_criteria, prunable_channels, prune_
+from bitspike.prune import PruneReport, list_criteria, prunable_channels, prune_, removed_from
+from bitspike.prune.criteria import find_criterion
+from bitspike.prune.drawing import check_draw
+from bitspike.prune.pruning import keep_
 from bitspike.spec import QuantSpec
+from bitspike.train.checkpoint import refuse_other_run, stored_identity
 from bitspike.train.config import PruneConfig, Recipe
 from bitspike.train.container import weights_digest
-from bitspike.train.model_file import ModelHeader, find_model_file, load_model
-from bitspike.train.run import Origin, TrainResult, train
+from bitspike.train.distributed import is_first
+from bitspike.train.model_file import MODEL_FILE, ModelHeader, find_model_file, load_model, read_header
+from bitspike.train.run import (
+    STATE_FILE,
+    Origin,
+    TrainResult,
+    choose_device,
+    remove_files,
+    run_identity,
+    train,
+)
 
 FIRST_STAGE = "trained"
 """Folder, in that of the run, of the network before pruning."""
@@ -43,14 +60,19 @@ def train_in_stages(
 ) -> TrainResult:
     """Do a recipe with a start, or with pruning; `build` makes its network with fresh weights.
 
-    The network before pruning ends up in the folder `trained` of the run's. Every stage goes on by itself where it was
-    stopped: scores depend on weights and seed alone, so the channels that go are the same the second time.
+    The network before pruning ends up in the folder `trained` of the run's.
     """
+    last = recipe if recipe.finetune is None else replace(recipe, train=recipe.finetune)
+    stored = None if out is None else _made_ready(Path(out), last, data, resume=options.get("resume", True))
+    seen = data
+    if recipe.data.validation:
+        seen, _ = split_validation(data, recipe.data.validation, seed=recipe.data.split_seed)
     if recipe.start:
         before = _opened(recipe)
+        before.net.to(choose_device(options.get("device", "auto")))  # where its channels are scored
     else:
         if recipe.prune is not None:
-            _refuse_early(build(recipe), recipe.prune)
+            _refuse_early(build(recipe), recipe.prune, seen)
         first = replace(recipe, prune=None, finetune=None)
         if recipe.prune is not None and recipe.prune.quantize == "after":
             first = replace(first, quant=QuantSpec())
@@ -58,12 +80,17 @@ def train_in_stages(
         trained = train(build(first), data, first, out=folder, **options)
         before = _Stage(trained.net, trained.header)
     origin = Origin(recipe, {"weights": _fingerprint(before.net)}, before.header.provenance)
-    last = recipe if recipe.finetune is None else replace(recipe, train=recipe.finetune)
     if recipe.prune is not None:
-        seen = data
-        if recipe.data.validation:
-            seen, _ = split_validation(data, recipe.data.validation, seed=recipe.data.split_seed)
-        origin.results.update(_pruned(before, recipe.prune, recipe.train.seed, seen))
+        known = stored is not None and stored.get("origin") == origin.identity
+        report = (
+            keep_(before.net, _kept(before.net, stored.get("pruned", {})))
+            if known and stored is not None
+            else _pruned(before, recipe.prune, recipe.train.seed, seen)
+        )
+        how = {"criterion": recipe.prune.criterion, "seed": recipe.train.seed}
+        how |= {"batches": recipe.prune.batches, "batch": recipe.prune.batch}
+        earlier = {key: value for key, value in before.header.results.items() if key != "history"}
+        origin.results.update({"before_pruning": earlier, "pruning": report.to_dict() | how})
     quantize_(before.net, recipe.quant)
     return train(before.net, data, last, out=out, origin=origin, **options)
 
@@ -72,22 +99,64 @@ def _opened(recipe: Recipe) -> _Stage:
     """The network that the recipe starts with."""
     file = find_model_file(recipe.start, "start")
     net, header = load_model(file)
+    for key, value in recipe.to_dict()["model"]["options"].items():
+        there = header.options.get(key, value)
+        if header.model == recipe.model.name and there != value:
+            raise ValueError(
+                f"start: {file} was made with {key} = {there!r}, but model.options.{key} is {value!r}; make them equal"
+            )
     if header.model != recipe.model.name:
         there = header.model or "network that is not in the registry"
         raise ValueError(f"start: {file} holds a {there}, but model.name is {recipe.model.name}; make them equal")
     return _Stage(net.train(), header)
 
 
-def _refuse_early(net: nn.Module, config: PruneConfig) -> None:
+def _made_ready(folder: Path, last: Recipe, data: Dataset, *, resume: bool) -> dict[str, Any] | None:
+    """The identity of the last stage that the folder holds, if any; another run's is refused before any training.
+
+    To start over, that stage goes first: else the folder would hold the old end of a new beginning.
+    """
+    if not resume:
+        if is_first():
+            remove_files(folder / MODEL_FILE, folder / STATE_FILE)
+        return None
+    if (folder / MODEL_FILE).is_file():
+        stored = read_header(folder / MODEL_FILE).provenance.get("identity", {})
+    elif (folder / STATE_FILE).is_file():
+        stored = stored_identity(folder / STATE_FILE)
+    else:
+        return None
+    known = run_identity(last, data)
+    refuse_other_run(folder, {key: stored.get(key) for key in known}, known)
+    return dict(stored)
+
+
+def _kept(net: nn.Module, pruned: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """The channels that stay, numbered as in this network, which may have been pruned before."""
+    earlier = removed_from(net)
+    numbering = {name: earlier.get(name, range(count)) for name, count in prunable_channels(net).items()}
+    return {name: [numbering[name].index(channel) for channel in stay] for name, stay in pruned.items()}
+
+
+def _refuse_early(net: nn.Module, config: PruneConfig, data: Dataset) -> None:
     """Try the pruning on a network that is not trained yet, channels in any order, rather than refuse it afterwards."""
     if config.criterion not in list_criteria():
         raise ValueError(f"prune.criterion is {config.criterion!r}; allowed: {', '.join(list_criteria())}")
     orders = {name: range(count) for name, count in prunable_channels(net).items()}
-    prune_(net, ratios=config.ratios, target=config.target, protect=config.protect, orders=orders)
+    prune_(
+        net,
+        ratios=config.ratios,
+        target=config.target,
+        protect=config.protect,
+        keep_at_least=config.keep_at_least,
+        orders=orders,
+    )
+    if find_criterion(config.criterion).of_run is not None:
+        check_draw(net, data, config.batches, config.batch, "prune")
 
 
-def _pruned(stage: _Stage, config: PruneConfig, seed: int, data: Dataset) -> dict[str, Any]:
-    """Prune the stage's network; what is worth keeping of it."""
+def _pruned(stage: _Stage, config: PruneConfig, seed: int, data: Dataset) -> PruneReport:
+    """Score the stage's network and prune it."""
     report = prune_(
         stage.net,
         data,
@@ -95,13 +164,13 @@ def _pruned(stage: _Stage, config: PruneConfig, seed: int, data: Dataset) -> dic
         target=config.target,
         criterion=config.criterion,
         protect=config.protect,
+        keep_at_least=config.keep_at_least,
         batches=config.batches,
         batch=config.batch,
         seed=seed,
     )
-    before = {key: value for key, value in stage.header.results.items() if key != "history"}
     log.info("pruned from %s to %s parameters", f"{report.parameters_before:,}", f"{report.parameters_after:,}")
-    return {"before_pruning": before, "pruning": report.to_dict()}
+    return report
 
 
 def _fingerprint(net: nn.Module) -> str:

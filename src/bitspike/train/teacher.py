@@ -17,7 +17,9 @@ class Teacher:
     """A network in eval state whose answers are constants; any module that gives [T, B, K] or [B, K] can teach."""
 
     def __init__(self, net: nn.Module, device: torch.device, *, channels_last: bool = False) -> None:
-        self.fingerprint = weights_digest({name: value.cpu() for name, value in net.state_dict().items()})
+        # The same weights answer differently at other bits or time steps.
+        made = {"module": repr(net), "options": getattr(net, "model_options", None)}
+        self.fingerprint = weights_digest({name: value.cpu() for name, value in net.state_dict().items()}, **made)
         self.net = copy.deepcopy(net).to(device).eval().requires_grad_(False)
         if channels_last:
             self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
