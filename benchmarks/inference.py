@@ -9,10 +9,8 @@ One thread, CPU time of the whole process, batch 1; ours and the peers take turn
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from _inference.equality import compare, engine_builds
 from _inference.participants import PEERS, TORCH, Peers, start_ours
 from _shared.environment import PeerMissingError
 from _shared.machine import machine
+from _shared.program import Clock, finish
 from _shared.rows import as_table, timing_row
 from _shared.timing import interleave
 from _shared.worker import Worker
@@ -49,10 +48,8 @@ QUICK, WHOLE = Effort(3, 0.3), Effort(11, 1.2)
 def main() -> int:
     """Measure, print, and write."""
     given = _arguments()
-    began = time.perf_counter()
-
-    def say(text: str) -> None:
-        print(f"[{time.perf_counter() - began:5.0f} s] {text}", file=sys.stderr, flush=True)
+    clock = Clock()
+    say = clock.say
 
     import torch
 
@@ -80,7 +77,7 @@ def main() -> int:
         "rows": rows,
         "equality": equality,
         "cases": {prepared.case.name: _told(prepared) for prepared in cases},
-        "seconds": round(time.perf_counter() - began, 1),
+        "seconds": clock.seconds,
     }
     result["machine"]["load_after"] = machine()["load"]
     _show(result, given)
@@ -171,13 +168,7 @@ def _show(result: dict[str, Any], given: argparse.Namespace) -> None:
     for table in result.get("layers", []):
         parts = ", ".join(f"{name} {ms:.3g}" for name, ms in table["ms"].items())
         print(f"{table['case']}, {table['build']}, ms by layer: {parts}")
-    for missing in result["missing"]:
-        print(f"missing: {missing}")
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if given.json:
-        print(json.dumps(result))
+    finish(result, given)
 
 
 if __name__ == "__main__":

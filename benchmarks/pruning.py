@@ -9,11 +9,9 @@ Pruned to a quarter of the dense operations. One thread, CPU time, batch 1; both
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ from _pruning.layers import layer_times, why_not_four
 from _pruning.networks import SUBJECTS, UNPRUNED, Pair, prepare
 from _shared.environment import PeerMissingError
 from _shared.machine import machine
+from _shared.program import Clock, finish
 from _shared.rows import as_table, timing_row, value_row
 from _shared.timing import interleave
 
@@ -51,10 +50,8 @@ QUICK, WHOLE = Effort(5, 0.3, 8), Effort(15, 1.2, 40)
 def main() -> int:
     """Measure, print, write."""
     given = _arguments()
-    began = time.perf_counter()
-
-    def say(text: str) -> None:
-        print(f"[{time.perf_counter() - began:5.0f} s] {text}", file=sys.stderr, flush=True)
+    clock = Clock()
+    say = clock.say
 
     import torch
 
@@ -89,7 +86,7 @@ def main() -> int:
         "why_not_4x": why_not_four(layers, engine_builds()[0]) if layers else None,
         "equality": equality,
         "cases": told,
-        "seconds": round(time.perf_counter() - began, 1),
+        "seconds": clock.seconds,
     }
     result["machine"]["load_after"] = machine()["load"]
     _show(result, given)
@@ -181,13 +178,7 @@ def _show(result: dict[str, Any], given: argparse.Namespace) -> None:
             f"{table['case']}, {table['build']}: {table['differing_spikes']} of {table['spikes']:,} spikes and "
             f"{table['differing_logits']} of {table['logits']} logits differ from the reference"
         )
-    for missing in result["missing"]:
-        print(f"missing: {missing}")
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if given.json:
-        print(json.dumps(result))
+    finish(result, given)
 
 
 if __name__ == "__main__":

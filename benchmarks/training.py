@@ -9,10 +9,8 @@ One thread, CPU time of the whole process; ours and the peers take turns, round 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from _shared.environment import PeerMissingError
 from _shared.machine import machine
+from _shared.program import Clock, finish
 from _shared.rows import as_table
 from _shared.timing import interleave
 from _shared.worker import Worker
@@ -52,10 +51,8 @@ WHOLE = Effort(5, 2.0, 4, (2, 4, 8, 16), (*PEERS, STRICTER))
 def main() -> int:
     """Measure, print, and write."""
     given = _arguments()
-    began = time.perf_counter()
-
-    def say(text: str) -> None:
-        print(f"[{time.perf_counter() - began:5.0f} s] {text}", file=sys.stderr, flush=True)
+    clock = Clock()
+    say = clock.say
 
     effort = QUICK if given.quick else WHOLE
     cases = [case for case in CASES if given.only in case.name]
@@ -76,7 +73,7 @@ def main() -> int:
         "missing": [f"{peer}: {reason}" for peer, reason in peers.missing.items()],
         "rows": rows,
         "memory": memory,
-        "seconds": round(time.perf_counter() - began, 1),
+        "seconds": clock.seconds,
     }
     result["machine"]["load_after"] = machine()["load"]
     _show(result, given)
@@ -138,13 +135,7 @@ def _show(result: dict[str, Any], given: argparse.Namespace) -> None:
         f"\n* named by the project's goals; ratio > 1: ours is ahead. This processor trains in {result['precision']}.\n"
     )
     print(as_memory_table(result["memory"]))
-    for missing in result["missing"]:
-        print(f"missing: {missing}")
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if given.json:
-        print(json.dumps(result))
+    finish(result, given)
 
 
 if __name__ == "__main__":

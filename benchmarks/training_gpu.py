@@ -12,9 +12,7 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib.util
-import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import torch
 
 from _shared.machine import machine
+from _shared.program import Clock, finish
 from _shared.rows import as_table, timing_row
 from _training.on_device import Job, Measured, Step, measure, our_step, peer_step, summary
 from bitspike.block.native import kernels_of
@@ -48,10 +47,8 @@ QUICK, WHOLE = Effort(2, 0.5), Effort(5, 5.0)
 def main() -> int:
     """Measure, print, and write."""
     given = _arguments()
-    began = time.perf_counter()
-
-    def say(text: str) -> None:
-        print(f"[{time.perf_counter() - began:5.0f} s] {text}", file=sys.stderr, flush=True)
+    clock = Clock()
+    say = clock.say
 
     device = choose_device(given.device)
     gpu = device.type == "cuda"
@@ -68,7 +65,7 @@ def main() -> int:
         "missing": missing + absent,
         "rows": rows(job, found),
         "participants": [summary(name, times, job) for name, times in found.items()],
-        "seconds": round(time.perf_counter() - began, 1),
+        "seconds": clock.seconds,
     }
     _show(result, given)
     return 0
@@ -137,13 +134,7 @@ def _show(result: dict[str, Any], given: argparse.Namespace) -> None:
             f"{entry['name']:<22} {entry['images_per_second']:>10,} images/s, {entry['ms']:,} ms a step "
             f"(host {entry['host_ms']:,} ms){memory}"
         )
-    for missing in result["missing"]:
-        print(f"missing: {missing}")
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if given.json:
-        print(json.dumps(result))
+    finish(result, given)
 
 
 if __name__ == "__main__":

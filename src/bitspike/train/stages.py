@@ -71,11 +71,11 @@ def train_in_stages(
         before = _opened(recipe)
         before.net.to(choose_device(options.get("device", "auto")))  # where its channels are scored
     else:
-        if recipe.prune is not None:
-            _refuse_early(build(recipe), recipe.prune, seen)
         first = replace(recipe, prune=None, finetune=None)
         if recipe.prune is not None and recipe.prune.quantize == "after":
             first = replace(first, quant=QuantSpec())
+        if recipe.prune is not None:
+            _refuse_early(build(first), recipe.prune, seen)  # at the bits of the network that will be pruned
         folder = None if out is None else Path(out) / FIRST_STAGE
         trained = train(build(first), data, first, out=folder, **options)
         before = _Stage(trained.net, trained.header)
