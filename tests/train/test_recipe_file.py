@@ -116,6 +116,13 @@ def test_every_recipe_parses_builds_its_network_and_has_a_header(name):
         assert f"{100 * recipe.published.accuracy:.2f} %" in header
 
 
+def test_ratios_take_the_place_of_a_recipes_target():
+    with pytest.raises(ValueError, match=r"target = \{\} takes that of a recipe off"):
+        read_recipe("qpsnn-fashion-2w", ["prune.ratios=0.5"])
+    recipe = read_recipe("qpsnn-fashion-2w", ["prune.ratios=0.5", "prune.target={}"])
+    assert (recipe.prune.ratios, recipe.prune.target) == (0.5, None)
+
+
 def test_all_promised_recipes_are_there():
     promised = {
         "qsnn-digits-1w2u", "digits-float", "qsnn-mnist-1w2u", "mnist-float", "qsnn-fashion-1w2u",

@@ -137,10 +137,12 @@ class PruneConfig:
 
     def __post_init__(self) -> None:
         check_limits(self)
+        if self.target == {}:  # how a recipe's own target is taken off: TOML has no word for nothing
+            object.__setattr__(self, "target", None)
         if (self.ratios is None) == (self.target is None):
             raise ValueError(
                 "pruning takes either ratios (a share, a table of shares by layer, or the name of a preset) or a "
-                "target such as {parameters = 0.25}"
+                "target such as {parameters = 0.25}; target = {} takes that of a recipe off"
             )
         if self.target is not None:
             Target.of(self.target)
