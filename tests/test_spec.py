@@ -128,6 +128,15 @@ def test_leaks_that_shifts_cannot_express(value):
         parse_leak(value)
 
 
+def test_a_float_membrane_may_leak_by_any_factor():
+    assert MembraneSpec(leak=0.9).leak == Fraction(9, 10)
+    assert QuantSpec.from_toml(QuantSpec(membrane=MembraneSpec(leak=0.9)).to_toml()).membrane.leak == Fraction(9, 10)
+    with pytest.raises(ValueError, match=r"membrane\.leak is 1\.5; allowed: a number from 0 to 1"):
+        MembraneSpec(leak=1.5)
+    with pytest.raises(ValueError, match=r"the nearest is 115/128"):
+        MembraneSpec(bits=8, leak=0.9)
+
+
 def test_a_leak_names_its_nearest_neighbour():
     with pytest.raises(ValueError, match="the nearest is 115/128"):
         parse_leak(0.9)
@@ -256,7 +265,7 @@ def test_a_description_says_what_it_said_before_there_were_percentiles():
         ({"override": {"a": {"wieght": {}}}}, "override.*: the key is 'wieght'"),
         ({"override": {"a": 3}}, "is 3; allowed: a table"),
         ({"bits": 3}, "the quantization is '3'"),
-        ({"membrane": {"leak": 0.3}}, "membrane.leak is 0.3"),
+        ({"membrane": {"bits": 4, "leak": 0.3}}, "membrane.leak is 0.3"),
     ],
 )
 def test_bad_tables(table, message):

@@ -7,6 +7,7 @@ Bits of 32 mean "left in float": such a layer trains and evaluates, but has no i
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -123,20 +124,23 @@ class WeightSpec:
         return self.largest_code + 1 if self.grid in ("binary", "odd") else 2 * self.largest_code + 1
 
 
-def parse_leak(value: object) -> Fraction:
-    """The leak as a fraction k / 2^e, the only leaks that integers can express with a shift."""
+def parse_leak(value: object, *, shifts: bool = True) -> Fraction:
+    """The leak as a fraction; with `shifts` one of k / 2^e, the only leaks that integers can express with a shift."""
     try:
         leak = Fraction(str(value)) if isinstance(value, str | int | float | Fraction) else None
     except (ValueError, ZeroDivisionError):
         leak = None
     allowed = f'k / 2^e from 0 to 1 with e <= {MAX_LEAK_EXPONENT}, such as "1/2", "7/8" or 0.5'
     if leak is None or not 0 <= leak <= 1:
-        raise _refuse("membrane.leak", value, allowed)
-    power = leak.denominator
-    if power & (power - 1) or power > 2**MAX_LEAK_EXPONENT:
-        near = Fraction(round(leak * 2**MAX_LEAK_EXPONENT), 2**MAX_LEAK_EXPONENT)
-        raise _refuse("membrane.leak", value, f"{allowed}; the nearest is {near}")
+        raise _refuse("membrane.leak", value, allowed if shifts else "a number from 0 to 1")
+    if shifts and nearest_leak(leak) != leak:
+        raise _refuse("membrane.leak", value, f"{allowed}; the nearest is {nearest_leak(leak)}")
     return leak
+
+
+def nearest_leak(leak: Fraction, bits: int = MAX_LEAK_EXPONENT) -> Fraction:
+    """The nearest of the leaks k / 2^bits; half way between two the larger, as the package rounds everywhere."""
+    return Fraction(math.floor(leak * 2**bits + Fraction(1, 2)), 2**bits)
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ class MembraneSpec:
     bits       2 to 16 for the stored potential (levels -n..n, n = 2^(bits-1) - 1), or 32 for float
     rounding   nearest (half up), floor or stochastic, of the stored potential
     reset      hard (to zero) or soft (subtract the threshold)
-    leak       the factor tau = k / 2^e kept from one step to the next
+    leak       the factor tau kept from one step to the next; k / 2^e, at 32 bits any from 0 to 1
     threshold  v: a neuron fires at v and above
     range      alpha, the largest potential that can be stored; by default (None, or "threshold") the threshold
     form       static: a fixed power-of-two step per channel; dynamic: Q-SNN's published tanh and batch
@@ -167,7 +171,7 @@ class MembraneSpec:
         _check_bits("membrane", self.bits, 2, 16)
         for name in ("rounding", "reset", "form"):
             _check_choice("membrane", name, getattr(self, name))
-        object.__setattr__(self, "leak", parse_leak(self.leak))
+        object.__setattr__(self, "leak", parse_leak(self.leak, shifts=not self.is_float))
         for name in ("threshold", "range"):
             value = getattr(self, name)
             if name == "range" and value in (None, "threshold"):
