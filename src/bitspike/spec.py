@@ -17,13 +17,14 @@ from typing import Any, Self, TypeVar
 FLOAT_BITS = 32
 MAX_LEAK_EXPONENT = 8
 DEFAULT_PERCENTILE = 0.99
+FARTHEST_FRACTION = 31
 
 WEIGHT_GRIDS: dict[str, range] = {"binary": range(1, 2), "twos_complement": range(2, 9), "odd": range(2, 9)}
 """Grid name -> the widths it exists for. `quant.weights` registers the functions under the same names."""
 
 GRID_SCALES: dict[str, tuple[str, ...]] = {
     "binary": ("mean", "power_of_two"),
-    "twos_complement": ("abs_max",),
+    "twos_complement": ("abs_max", "percentile", "mse", "power_of_two"),
     "odd": ("mean", "abs_max", "percentile", "unit", "mse", "learned"),
 }
 """Grid name -> the scales it knows, its default first."""
@@ -53,6 +54,11 @@ def _check_bits(owner: str, value: object, low: int, high: int) -> None:
         raise _refuse(f"{owner}.bits", value, f"{low} to {high}, or {FLOAT_BITS} for float")
 
 
+def _check_seed(owner: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+        raise _refuse(f"{owner}.seed", value, "0 to 2^32 - 1")
+
+
 @dataclass(frozen=True)
 class WeightSpec:
     """How the weights of one layer become integers.
@@ -60,14 +66,19 @@ class WeightSpec:
     grid       binary (+1/-1), twos_complement (symmetric, -n..n with n = 2^(bits-1) - 1), or odd (the odd numbers
                -s..s with s = 2^bits - 1: no zero, every code in use)
     scale      binary: mean, the mean magnitude, or power_of_two, the power of two nearest to it;
-               twos_complement: abs_max, the largest magnitude / n;
-               odd: gamma / s, where gamma, the weight that gets the largest code, is mean, abs_max, percentile,
-               unit (1), mse (the one of least squared error), or learned (a parameter that `quantize_` makes)
+               twos_complement: gamma / n, where gamma, the weight that gets the largest code, is abs_max, percentile,
+               or mse (the one of least squared error); or power_of_two: fixed point Qi.f, see fraction;
+               odd: gamma / s, where gamma is mean, abs_max, percentile, unit (1), mse, or learned (a parameter that
+               `quantize_` makes)
     per        one scale per output channel or per layer (a readout always has one per layer)
     normalize  standardize the latent weights (zero mean, unit deviation) before the grid
     gradient   of the sign: clipped (straight-through) or annealed_tanh (error decay estimator)
     percentile x of the scale percentile, above 0.5: gamma = max(|P_(1-x)|, |P_x|), P_x what a share x of the weights
                does not exceed
+    rounding   to the grid: nearest (half up); on twos_complement also floor (truncation) and stochastic
+    fraction   f of the scale 2^-f of twos_complement's power_of_two, i = bits - f; by default (None, or "auto") the
+               largest f that still reaches the largest magnitude
+    seed       of the stochastic rounding
     """
 
     bits: int = FLOAT_BITS
@@ -77,15 +88,21 @@ class WeightSpec:
     normalize: str = "none"
     gradient: str = "clipped"
     percentile: float = DEFAULT_PERCENTILE
+    rounding: str = "nearest"
+    fraction: int | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         _check_bits("weight", self.bits, 1, 8)
-        for name in ("per", "normalize", "gradient"):
+        _check_seed("weight", self.seed)
+        for name in ("per", "normalize", "gradient", "rounding"):
             _check_choice("weight", name, getattr(self, name))
         share = self.percentile
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0.5 < share <= 1:
             raise _refuse("weight.percentile", share, "above 0.5, up to 1")
         object.__setattr__(self, "percentile", float(share))
+        if self.fraction == "auto":
+            object.__setattr__(self, "fraction", None)
         if self.bits == FLOAT_BITS:
             return
         if not self.grid:
@@ -99,6 +116,21 @@ class WeightSpec:
             object.__setattr__(self, "scale", GRID_SCALES[self.grid][0])
         if self.scale not in GRID_SCALES[self.grid]:
             raise _refuse(f"weight.scale with grid {self.grid}", self.scale, ", ".join(GRID_SCALES[self.grid]))
+        if self.rounding != "nearest" and self.grid != "twos_complement":
+            raise _refuse(f"weight.rounding with grid {self.grid}", self.rounding, "nearest")
+        self._check_fraction()
+
+    def _check_fraction(self) -> None:
+        if self.fraction is None:
+            return
+        if (self.grid, self.scale) != ("twos_complement", "power_of_two"):
+            raise ValueError(
+                f"weight.fraction is {self.fraction!r}, but grid {self.grid} with scale {self.scale} is no fixed point; "
+                'set grid = "twos_complement" and scale = "power_of_two", or leave it out'
+            )
+        whole = isinstance(self.fraction, int) and not isinstance(self.fraction, bool)
+        if not whole or not -FARTHEST_FRACTION <= self.fraction <= FARTHEST_FRACTION:
+            raise _refuse("weight.fraction", self.fraction, f"-{FARTHEST_FRACTION} to {FARTHEST_FRACTION}")
 
     @property
     def is_float(self) -> bool:
@@ -181,8 +213,7 @@ class MembraneSpec:
             if not number or not 0 < float(value) < float("inf"):
                 raise _refuse(f"membrane.{name}", value, "a positive number")
             object.__setattr__(self, name, float(value))
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
-            raise _refuse("membrane.seed", self.seed, "0 to 2^32 - 1")
+        _check_seed("membrane", self.seed)
         if self.form == "dynamic" and self.rounding == "stochastic":
             raise _refuse("membrane.rounding with form dynamic", self.rounding, "nearest, floor")
 
@@ -345,13 +376,16 @@ class QuantSpec:
         return cls.from_dict(table)
 
 
+# Not written where they have these values, so that a description reads as it did before there was a choice.
+_UNWRITTEN: dict[str, object] = {"percentile": DEFAULT_PERCENTILE, "rounding": "nearest", "seed": 0}
+
+
 def _plain(spec: WeightSpec | MembraneSpec) -> dict[str, Any]:
     values = {key: value for key, value in asdict(spec).items() if value is not None and value != ""}
     if isinstance(spec, MembraneSpec):
         values["leak"] = str(spec.leak)
-    elif spec.percentile == DEFAULT_PERCENTILE:
-        del values["percentile"]  # so that a description is written as it was before there was a choice
-    return values
+        return values
+    return {key: value for key, value in values.items() if key not in _UNWRITTEN or _UNWRITTEN[key] != value}
 
 
 def _table(where: str, value: object) -> Mapping[str, Any]:
@@ -377,7 +411,10 @@ def _changed(where: str, base: _Spec, change: object) -> _Spec:
         bits = table.get("bits", base.bits)
         fits = isinstance(bits, int) and bits in WEIGHT_GRIDS.get(base.grid, ())
         table = table if fits or bits == base.bits else {"grid": "", **table}
-        table = table if table.get("grid", base.grid) == base.grid else {"scale": "", **table}
+        if table.get("grid", base.grid) != base.grid:
+            table = {"scale": "", "rounding": "nearest", **table}
+        if table.get("scale", base.scale) != base.scale:
+            table = {"fraction": None, **table}
     return replace(base, **table)
 
 
