@@ -89,7 +89,7 @@ class WeightSpec:
     gradient: str = "clipped"
     percentile: float = DEFAULT_PERCENTILE
     rounding: str = "nearest"
-    fraction: int | None = None
+    fraction: int | str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -125,11 +125,11 @@ class WeightSpec:
             return
         if (self.grid, self.scale) != ("twos_complement", "power_of_two"):
             raise ValueError(
-                f"weight.fraction is {self.fraction!r}, but grid {self.grid} with scale {self.scale} is no fixed point; "
-                'set grid = "twos_complement" and scale = "power_of_two", or leave it out'
+                f"weight.fraction is {self.fraction!r}, but grid {self.grid} with scale {self.scale} is no fixed "
+                'point; set grid = "twos_complement" and scale = "power_of_two", or leave it out'
             )
         whole = isinstance(self.fraction, int) and not isinstance(self.fraction, bool)
-        if not whole or not -FARTHEST_FRACTION <= self.fraction <= FARTHEST_FRACTION:
+        if not whole or not -FARTHEST_FRACTION <= int(self.fraction) <= FARTHEST_FRACTION:
             raise _refuse("weight.fraction", self.fraction, f"-{FARTHEST_FRACTION} to {FARTHEST_FRACTION}")
 
     @property
@@ -262,8 +262,8 @@ class Override:
         """The description of a matching layer."""
         where = f'override."{self.pattern}"'
         return LayerSpec(
-            _changed(f"{where}.weight", base.weight, dict(self.weight)),
-            _changed(f"{where}.membrane", base.membrane, dict(self.membrane)),
+            with_changes(f"{where}.weight", base.weight, dict(self.weight)),
+            with_changes(f"{where}.membrane", base.membrane, dict(self.membrane)),
         )
 
 
@@ -346,9 +346,9 @@ class QuantSpec:
             return cls.parse(plain)
         _check_keys("quant", plain, ("bits", "weight", "membrane", "ends", "override"))
         base = cls.parse(str(plain["bits"])) if "bits" in plain else cls()
-        weight = _changed("weight", base.weight, plain.get("weight", {}))
-        membrane = _changed("membrane", base.membrane, plain.get("membrane", {}))
-        ends = _changed("ends", base.ends, plain.get("ends", {}))
+        weight = with_changes("weight", base.weight, plain.get("weight", {}))
+        membrane = with_changes("membrane", base.membrane, plain.get("membrane", {}))
+        ends = with_changes("ends", base.ends, plain.get("ends", {}))
         overrides = _table("override", plain.get("override", {}))
         return cls(weight, membrane, ends, tuple(_override(pattern, change) for pattern, change in overrides.items()))
 
@@ -403,7 +403,8 @@ def _check_keys(where: str, table: Mapping[str, Any], allowed: tuple[str, ...]) 
 _Spec = TypeVar("_Spec", WeightSpec, MembraneSpec)
 
 
-def _changed(where: str, base: _Spec, change: object) -> _Spec:
+def with_changes(where: str, base: _Spec, change: object) -> _Spec:
+    """A description with the fields of a table changed; `where` is what errors call the table."""
     table = dict(_table(where, change))
     _check_keys(where, table, tuple(item.name for item in fields(base)))
     if isinstance(base, WeightSpec):

@@ -11,7 +11,6 @@ from bitspike.quant.weights import _GRIDS, SCALE_FLOOR, QuantizedWeight, seeded_
 from bitspike.spec import WEIGHT_GRIDS, WeightSpec
 from strategies import weight_specs
 
-
 NOISE = [[16475474.0, 8957534.0, 16560448.0], [3548954.0, 3677738.0, 9028589.0]]
 
 

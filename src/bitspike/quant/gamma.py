@@ -28,10 +28,7 @@ def fixed_gamma(weight: Tensor, spec: WeightSpec, scale: str = "") -> Tensor:
     if scale in ("mean", "abs_max"):
         return magnitude(weight, spec.per, "mean" if scale == "mean" else "max")
     rows = weight.detach().reshape(1, -1) if spec.per == "layer" else weight.detach().flatten(1)
-    if scale == "percentile":
-        found = percentile(rows, spec.percentile)
-    else:
-        found = least_squares(rows, spec)
+    found = percentile(rows, spec.percentile) if scale == "percentile" else least_squares(rows, spec)
     return found.to(weight.dtype).expand(weight.shape[0])
 
 

@@ -133,7 +133,7 @@ def _twos_complement_scale(weight: Tensor, spec: WeightSpec, levels: int) -> Ten
     if spec.scale != "power_of_two":
         return (fixed_gamma(weight, spec) / levels).clamp_min(SCALE_FLOOR)
     if spec.fraction is not None:
-        return weight.new_full((weight.shape[0],), 2.0**-spec.fraction)
+        return weight.new_full((weight.shape[0],), 2.0 ** -int(spec.fraction))
     reach = magnitude(weight, spec.per, "max").double() / levels
     return torch.exp2(ceil_log2(reach)).clamp_min(SCALE_FLOOR).to(weight.dtype)
 
