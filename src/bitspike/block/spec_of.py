@@ -62,6 +62,7 @@ def spec_of_layers(layers: Mapping[str, LayerState]) -> QuantSpec:
 
 
 _Spec = TypeVar("_Spec", WeightSpec, MembraneSpec)
+_GRID = ("bits", "grid", "scale", "rounding", "fraction")  # of weights
 _CHOSEN = {"range": "threshold", "fraction": "auto"}
 """How a table says None, which TOML does not know."""
 
@@ -74,17 +75,14 @@ def _most(found: Sequence[_Spec], default: _Spec) -> _Spec:
 def _difference(has: _Spec, wanted: _Spec) -> tuple[tuple[str, Any], ...]:
     """Fields of a table that turn one description into the other.
 
-    All that differ are named, and with another grid its fields too, though some would follow from the rest.
+    Those that belong together are named together: a table is also tried on the hidden layers' description, by whose
+    grid another one's scale alone would be refused.
     """
-    changed = [
-        (item.name, getattr(wanted, item.name))
-        for item in fields(wanted)
-        if getattr(wanted, item.name) != getattr(has, item.name)
-    ]
-    if any(name == "grid" for name, _ in changed):
-        named = {name for name, _ in changed}
-        changed += [(name, getattr(wanted, name)) for name in ("scale", "rounding") if name not in named]
-    return tuple((name, _written(name, value)) for name, value in changed)
+    changed = {item.name for item in fields(wanted) if getattr(wanted, item.name) != getattr(has, item.name)}
+    if isinstance(wanted, WeightSpec) and changed & set(_GRID):
+        changed |= set(_GRID)
+    order = (item.name for item in fields(wanted) if item.name in changed)
+    return tuple((name, _written(name, getattr(wanted, name))) for name in order)
 
 
 def _written(name: str, value: Any) -> Any:
