@@ -60,6 +60,44 @@ Examples:
   bitspike prune model.safetensors --memory 400kB --json""",
     ),
     (
+        "quantize",
+        "Quantize a trained float network without training it.",
+        """\
+Examples:
+  bitspike quantize runs/fashion-float 4w4u
+  bitspike quantize model.safetensors 2w4u --set membrane.range=mse --set weight.scale=mse --out small.safetensors
+  bitspike quantize imported.safetensors 8w8u --data mnist --samples 1024 --json""",
+    ),
+    (
+        "significance",
+        "How many bits each group of parameters and each layer needs.",
+        """\
+Examples:
+  bitspike significance runs/fashion-float
+  bitspike significance model.safetensors --data mnist --workers 2 --out runs/significance""",
+    ),
+    (
+        "explore",
+        "Try many ways to make a trained network smaller.",
+        """\
+Examples:
+  bitspike explore runs/fashion-float
+  bitspike explore model.safetensors --try weight.bits=2,3,4 --try membrane.bits=2,4 --try ends.bits=3,4,8
+  bitspike explore model.safetensors --space space.toml --sampler nsga2 --trials 200 --workers 2
+  bitspike explore model.safetensors --try scheme=itq --try weight.bits=1,2 --train epochs=3 --early-stop
+  bitspike explore --resume runs/explore-fashion-float
+  bitspike explore --dashboard runs/explore-fashion-float""",
+    ),
+    (
+        "pick",
+        "Take one candidate of an exploration: test, certify, save it.",
+        """\
+Examples:
+  bitspike pick runs/explore-fashion-float --within 1% --smallest
+  bitspike pick runs/explore-fashion-float --reward additive --mu 0.1 --dry-run
+  bitspike pick runs/explore-fashion-float --number 12 --seeds 3 --out small.safetensors""",
+    ),
+    (
         "lower",
         "Write the integer network of a trained network, as one small file.",
         """\

@@ -109,6 +109,17 @@ def explore(
         return rival.finish(store.trials())
 
 
+def read_table(folder: str | Path) -> Exploration:
+    """The table of an exploration's folder, as far as it is written."""
+    file = Path(folder) / TABLE
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} holds no table of an exploration; `bitspike explore` writes it")
+    try:
+        return Exploration.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} cannot be read: {error!r}") from None
+
+
 def _prepare(
     net: nn.Module,
     data: Dataset,
