@@ -19,11 +19,13 @@ from bitspike.imports.layers import (
     Neuron,
     Norm,
     Pooling,
+    Scaling,
     Voting,
     Weighted,
 )
 from bitspike.spec import MembraneSpec
 
+_ONE = torch.ones((), dtype=torch.float64)
 _NAME = re.compile(r"\W+")
 
 
@@ -54,6 +56,7 @@ class _Open:
     weights: Weighted
     norm: Norm | None = None
     flatten: bool = False
+    factor: Tensor = _ONE
     sources: list[str] = field(default_factory=list)
 
 
@@ -87,6 +90,8 @@ class Assembler:
                 self._flatten()
             case Voting():
                 self._voting(layer)
+            case Scaling():
+                self._scaling(layer)
             case _:
                 pass  # it does nothing
 
@@ -168,15 +173,27 @@ class Assembler:
             raise CannotImport(layer.name, f"does not vote on spikes of rows that {layer.size} divides")
         self._votes = layer
 
+    def _scaling(self, layer: Scaling) -> None:
+        if self._open is None:
+            if layer.factor.numel() > 1 and bool((layer.factor != layer.factor.flatten()[0]).any()):
+                raise CannotImport(layer.name, "scales spikes by different factors; scale the weights behind it instead")
+            if float(layer.factor.flatten()[0]) <= 0:
+                raise CannotImport(layer.name, "scales spikes by zero or less; scale the weights behind it instead")
+            self._scale *= float(layer.factor.flatten()[0])
+            return
+        maps = self._after(self._open.weights)
+        self._open.factor = self._open.factor * _per_channel(layer.name, "factor", layer.factor, maps)
+        self._open.sources.append(layer.name)
+
     def _neurons(self, layer: Neuron) -> None:
         if self._open is None:
             raise CannotImport(layer.name, "has no Conv2d or Linear right before it; every layer of ours has weights")
         done, self._open = self._open, None
         weights, maps = done.weights, self._after(done.weights)
         channels = weights.weight.shape[0]
-        threshold = _per_channel(layer, "threshold", layer.threshold, maps)
-        gain = _per_channel(layer, "gain", layer.gain, maps)
-        drive = _per_channel(layer, "constant input", layer.drive, maps)
+        threshold = _per_channel(layer.name, "threshold", layer.threshold, maps)
+        gain = _per_channel(layer.name, "gain", layer.gain, maps) * done.factor
+        drive = _per_channel(layer.name, "constant input", layer.drive, maps)
         if bool((threshold <= 0).any()):
             raise CannotImport(layer.name, "has a threshold that is not positive; it would fire all the time")
         if threshold.numel() > 1:  # a threshold of its own for every channel goes into the gain
@@ -217,6 +234,8 @@ class Assembler:
             unit = last.norm.gamma / torch.sqrt(last.norm.variance + last.norm.eps)
             bias = (torch.zeros_like(unit) if bias is None else bias) - last.norm.mean
             weight, bias = weight * unit.unsqueeze(1), bias * unit + last.norm.beta
+        factor = last.factor.expand(len(weight)).unsqueeze(1)
+        weight, bias = weight * factor, None if bias is None else bias * factor.squeeze(1)
         name = self._table("readout", weights.name, bias=bias is not None, input_scale=self._scale)
         self.made.parameters |= {f"{name}.weight": weight} | ({} if bias is None else {f"{name}.bias": bias})
         self.made.carried.append(Carried(name, tuple(last.sources)))
@@ -249,7 +268,7 @@ class Assembler:
         return chosen
 
 
-def _per_channel(layer: Neuron, what: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _per_channel(name: str, what: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     """One number, or one a channel: [C]; refused where neurons of a channel differ."""
     if value.numel() == 1 or bool((value == value.flatten()[0]).all()):
         return value.flatten()[0]
@@ -257,10 +276,10 @@ def _per_channel(layer: Neuron, what: str, value: Tensor, shape: tuple[int, ...]
     while value.dim() > 1 and value.shape[0] == 1:
         value = value[0]
     if value.dim() < 1 or value.shape[0] != channels or value.numel() not in (channels, _size(shape)):
-        raise CannotImport(layer.name, f"has a {what} of shape {list(value.shape)} where its neurons are {list(shape)}")
+        raise CannotImport(name, f"has a {what} of shape {list(value.shape)} where its values are {list(shape)}")
     rows = value.reshape(channels, -1)
     if bool((rows != rows[:, :1]).any()):
-        raise CannotImport(layer.name, f"has a {what} of its own for every neuron; blocks have one per channel")
+        raise CannotImport(name, f"has a {what} of its own for every neuron; blocks have one per channel: train with that")
     return rows[:, 0]
 
 

@@ -94,13 +94,21 @@ class Voting:
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """Values times a factor: a number, [C], or one for each value."""
+
+    name: str
+    factor: Tensor
+
+
+@dataclass(frozen=True)
 class Nothing:
     """A layer that changes nothing where a network is used: dropout, identity."""
 
     name: str
 
 
-Layer = Weighted | Norm | Neuron | Pooling | Flattening | Voting | Nothing
+Layer = Weighted | Norm | Neuron | Pooling | Flattening | Voting | Scaling | Nothing
 
 
 @dataclass(frozen=True)

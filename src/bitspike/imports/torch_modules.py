@@ -87,7 +87,7 @@ _WHY_NOT = {
 
 
 def _numbers(value: Any) -> Tensor:
-    return torch.as_tensor(value).detach().to("cpu", torch.float64)
+    return torch.as_tensor(value, dtype=torch.float64).detach().cpu()
 
 
 def _pair(value: Any) -> tuple[int, int]:
