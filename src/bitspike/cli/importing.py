@@ -74,8 +74,7 @@ def import_network(
     output = Output(json, quiet)
     path = Path(source).expanduser()
     is_file = path.suffix in _ENDINGS or path.is_file()
-    name = path.stem if is_file else source.rpartition(":")[0].rpartition("/")[2].removesuffix(".py").rpartition(".")[2]
-    file = Path(f"{name}.safetensors") if out is None else out.expanduser()
+    file = Path(f"{_stem(source, path, is_file)}.safetensors") if out is None else out.expanduser()
     if file.suffix != ".safetensors":
         raise ValueError(f"--out is {file}; the name of a model file ends with .safetensors")
     known = _data(data, time_steps, bound, data_root, download)
@@ -101,6 +100,13 @@ def import_network(
     _show(output, report, file, quant, recalibrated)
     output.finish(payload | {"quant": quant, "recalibrated": recalibrated})
     return 0
+
+
+def _stem(source: str, path: Path, is_file: bool) -> str:
+    """What the file is called where nobody says: as the NIR file, the Python file or the module."""
+    home = source.rpartition(":")[0]
+    stem = path.stem if is_file else Path(home).stem if home.endswith(".py") else home.rpartition(".")[2]
+    return stem or "imported"
 
 
 def _numbers(option: str, text: str) -> list[float]:

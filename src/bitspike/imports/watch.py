@@ -43,7 +43,8 @@ def watch(module: nn.Module, samples: Tensor, *, steps: int) -> list[Seen]:
     names = {id(part): name for name, part in twin.named_modules()}
     neurons = [part for part in twin.modules() if is_neuron(part)]
     if not neurons:
-        _refuse_without_neurons(twin)
+        _refuse_unknown(twin)
+        raise CannotImport("", "holds no spiking neurons (Leaky, IFNode, LIFNode, ParametricLIFNode)")
     reasons = []
     for text, calls in _ways(twin, samples, steps):
         try:
@@ -53,6 +54,7 @@ def watch(module: nn.Module, samples: Tensor, *, steps: int) -> list[Seen]:
             reasons.append(f"{text}: {error}")
         else:
             return _linked(layers, samples)
+    _refuse_unknown(twin)  # a better reason, if there is one
     raise CannotImport(
         type(module).__name__,
         f"did not run {steps} time steps in any way that is known: "
@@ -61,11 +63,13 @@ def watch(module: nn.Module, samples: Tensor, *, steps: int) -> list[Seen]:
     )
 
 
-def _refuse_without_neurons(twin: nn.Module) -> None:
+def _refuse_unknown(twin: nn.Module) -> None:
+    """Refuse the first module that is nothing we know, whether or not it runs."""
+    inside: set[int] = set()
     for name, part in twin.named_modules():
-        if is_layer(part):
-            layer_of(name, part)  # says what it is, where it is something
-    raise CannotImport("", "holds no spiking neurons (Leaky, IFNode, LIFNode, ParametricLIFNode)")
+        if id(part) not in inside and is_layer(part):
+            inside |= {id(child) for child in part.modules()}
+            layer_of(name, part)
 
 
 def _ways(twin: nn.Module, samples: Tensor, steps: int) -> Iterator[tuple[str, list[Tensor]]]:
