@@ -42,7 +42,19 @@ def files(tmp_path):
 
 def test_a_function_becomes_a_model_file_and_integers(cli, files, tmp_path):
     need_module("snntorch")
-    words = ("mine.py:trained", "-T", "4", "--input-shape", "1,8,8", "--mean", "0.3", "--std", "0.25", "--data", "digits")
+    words = (
+        "mine.py:trained",
+        "-T",
+        "4",
+        "--input-shape",
+        "1,8,8",
+        "--mean",
+        "0.3",
+        "--std",
+        "0.25",
+        "--data",
+        "digits",
+    )
     done = cli("import", *words, "--json")
     assert done.code == 0, done.err
     found = done.json
@@ -73,7 +85,9 @@ def test_a_function_becomes_a_model_file_and_integers(cli, files, tmp_path):
     assert cli("lower", "q.safetensors", "--quiet").code == 0
     certified = cli("certify", "q.bsp", "--data", "digits", "--samples", "20", "--no-c", "--json")
     assert certified.code == 0, certified.err
-    floating, integers = (cli("evaluate", name, "--data", "digits", "--json").json for name in ("q.safetensors", "q.bsp"))
+    floating, integers = (
+        cli("evaluate", name, "--data", "digits", "--json").json for name in ("q.safetensors", "q.bsp")
+    )
     assert floating["accuracy"] == integers["accuracy"]
 
 

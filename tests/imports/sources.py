@@ -65,7 +65,6 @@ def spikingjelly_net(mode: str = "m", **lif: Any) -> tuple[nn.Module, Any]:
     neuron, layer, functional = (
         need_module(f"spikingjelly.activation_based.{part}") for part in ("neuron", "layer", "functional")
     )
-    assert base is not None
     torch.manual_seed(0)
     net = nn.Sequential(
         layer.Conv2d(1, 8, 3, padding=1, bias=False),

@@ -7,13 +7,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from sources import MEAN, STD, STEPS, predictions, snntorch_net
 
 from bitspike import import_nir, keep_neurons, lower, quantize_
 from bitspike.data import load
 from bitspike.imports.nir_nodes import Clock
 from bitspike.imports.nir_reference import run_node
 from needed_tools import need_module
-from sources import MEAN, STD, STEPS, predictions, snntorch_net
 
 pytestmark = pytest.mark.filterwarnings("ignore::bitspike.lowering.DeadZoneWarning")
 

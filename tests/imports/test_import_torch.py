@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from sources import MEAN, STD, STEPS, normalized, predictions, snntorch_net, spikingjelly_net
 from torch import nn
 
 from bitspike import create_model, import_torch, keep_neurons, lower, quantize_, recalibrate_
@@ -16,7 +17,6 @@ from bitspike.spec import MembraneSpec, QuantSpec
 from bitspike.train import evaluate
 from bitspike.train.model_file import ModelHeader, load_model, save_model
 from needed_tools import need_module
-from sources import MEAN, STD, STEPS, normalized, predictions, snntorch_net, spikingjelly_net
 
 pytestmark = pytest.mark.filterwarnings("ignore::bitspike.lowering.DeadZoneWarning")
 

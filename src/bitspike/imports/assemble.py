@@ -176,7 +176,9 @@ class Assembler:
     def _scaling(self, layer: Scaling) -> None:
         if self._open is None:
             if layer.factor.numel() > 1 and bool((layer.factor != layer.factor.flatten()[0]).any()):
-                raise CannotImport(layer.name, "scales spikes by different factors; scale the weights behind it instead")
+                raise CannotImport(
+                    layer.name, "scales spikes by different factors; scale the weights behind it instead"
+                )
             if float(layer.factor.flatten()[0]) <= 0:
                 raise CannotImport(layer.name, "scales spikes by zero or less; scale the weights behind it instead")
             self._scale *= float(layer.factor.flatten()[0])
@@ -279,7 +281,9 @@ def _per_channel(name: str, what: str, value: Tensor, shape: tuple[int, ...]) ->
         raise CannotImport(name, f"has a {what} of shape {list(value.shape)} where its values are {list(shape)}")
     rows = value.reshape(channels, -1)
     if bool((rows != rows[:, :1]).any()):
-        raise CannotImport(name, f"has a {what} of its own for every neuron; blocks have one per channel: train with that")
+        raise CannotImport(
+            name, f"has a {what} of its own for every neuron; blocks have one per channel: train with that"
+        )
     return rows[:, 0]
 
 

@@ -35,7 +35,9 @@ class Compared:
 
 
 @torch.no_grad()
-def compare(net: SequenceNet, samples: Tensor, results: Mapping[str, Tensor], labels: Mapping[str, str]) -> list[Compared]:
+def compare(
+    net: SequenceNet, samples: Tensor, results: Mapping[str, Tensor], labels: Mapping[str, str]
+) -> list[Compared]:
     """Run the network on uint8 samples beside the source's results [T, B, ...], by our layers' names.
 
     labels: what the source calls them. Refuses, by name, the first layer that differs.

@@ -47,9 +47,13 @@ def import_nir(
     if not hasattr(graph, "nodes") or not hasattr(graph, "edges"):
         raise TypeError(f"import_nir takes a file or a graph of the nir package, not {type(graph).__name__}")
     path = path_of(graph)
-    shape = tuple(int(size) for size in np.ravel(path[0][1].input_type["input"])) if input_shape is None else input_shape
+    shape = (
+        tuple(int(size) for size in np.ravel(path[0][1].input_type["input"])) if input_shape is None else input_shape
+    )
     if len(tuple(shape)) not in (1, 3):
-        raise CannotImport(path[0][0], f"takes inputs of shape {list(shape)}; give input_shape, [C, H, W] or [features]")
+        raise CannotImport(
+            path[0][0], f"takes inputs of shape {list(shape)}; give input_shape, [C, H, W] or [features]"
+        )
     entrance = Entrance.of(shape, time_steps, mean, std, bound)
     batch = entrance.samples(samples, seed)
     value = entrance.seen_by_source(batch)
