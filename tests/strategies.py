@@ -55,8 +55,18 @@ def weight_specs() -> st.SearchStrategy[WeightSpec]:
     wide = st.builds(
         WeightSpec,
         bits=st.integers(2, 8),
+        scale=st.sampled_from(GRID_SCALES["twos_complement"]),
         per=st.sampled_from(("channel", "layer")),
         normalize=st.sampled_from(("none", "channel", "layer")),
+        rounding=st.sampled_from(("nearest", "floor", "stochastic")),
+        seed=st.integers(0, 2**32 - 1),
+    )
+    fixed_point = st.builds(
+        WeightSpec,
+        bits=st.integers(2, 8),
+        scale=st.just("power_of_two"),
+        rounding=st.sampled_from(("nearest", "floor", "stochastic")),
+        fraction=st.integers(0, 7),
     )
     odd = st.builds(
         WeightSpec,
@@ -67,7 +77,7 @@ def weight_specs() -> st.SearchStrategy[WeightSpec]:
         normalize=st.sampled_from(("none", "channel", "layer")),
         percentile=st.sampled_from((0.99, 0.6, 1.0)),
     )
-    return binary | wide | odd
+    return binary | wide | fixed_point | odd
 
 
 def membrane_specs() -> st.SearchStrategy[MembraneSpec]:

@@ -13,7 +13,7 @@ from bitspike.spec import LayerSpec, MembraneSpec, QuantSpec, WeightSpec
 
 if TYPE_CHECKING:
     from bitspike.block import quantize_, real_form, recalibrate_
-    from bitspike.imports import import_nir, import_torch, keep_neurons
+    from bitspike.imports import import_nir, import_torch
     from bitspike.lowering import lower
     from bitspike.measuring import measure
     from bitspike.model import create_model
@@ -26,7 +26,6 @@ _LAZY = {
     "create_model": "bitspike.model",
     "import_nir": "bitspike.imports",
     "import_torch": "bitspike.imports",
-    "keep_neurons": "bitspike.imports",
     "lower": "bitspike.lowering",
     "measure": "bitspike.measuring",
     "prune_": "bitspike.prune",
@@ -46,7 +45,6 @@ __all__ = [
     "create_model",
     "import_nir",
     "import_torch",
-    "keep_neurons",
     "lower",
     "measure",
     "prune_",

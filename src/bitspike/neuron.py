@@ -4,9 +4,9 @@
     s[t] = 1 if h[t] >= threshold else 0;    h[t] > threshold where the spec is strict
     u[t] = Q(h[t] * (1 - s[t]))          hard reset;    Q(h[t] - subtracted * s[t])    soft reset
 
-subtracted: the threshold, unless the spec says otherwise. Q is the membrane's quantizer (identity at 32 bits). The spike sees the full sum, never the stored u
-(Q-SNN Eq. 10; its Algorithm 1 says otherwise). Gradient of the spike: max(0, 1 - |h - threshold|), through the
-reset as well.
+subtracted: the threshold, unless the spec says otherwise. Q is the membrane's quantizer (identity at 32 bits). The
+spike sees the full sum, never the stored u (Q-SNN Eq. 10; its Algorithm 1 says otherwise). Gradient of the spike:
+max(0, 1 - |h - threshold|), through the reset as well.
 """
 
 from __future__ import annotations

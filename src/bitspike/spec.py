@@ -17,13 +17,14 @@ from typing import Any, Self, TypeVar
 FLOAT_BITS = 32
 MAX_LEAK_EXPONENT = 8
 DEFAULT_PERCENTILE = 0.99
+FARTHEST_FRACTION = 31
 
 WEIGHT_GRIDS: dict[str, range] = {"binary": range(1, 2), "twos_complement": range(2, 9), "odd": range(2, 9)}
 """Grid name -> the widths it exists for. `quant.weights` registers the functions under the same names."""
 
 GRID_SCALES: dict[str, tuple[str, ...]] = {
     "binary": ("mean", "power_of_two"),
-    "twos_complement": ("abs_max",),
+    "twos_complement": ("abs_max", "percentile", "mse", "power_of_two"),
     "odd": ("mean", "abs_max", "percentile", "unit", "mse", "learned"),
 }
 """Grid name -> the scales it knows, its default first."""
@@ -53,6 +54,11 @@ def _check_bits(owner: str, value: object, low: int, high: int) -> None:
         raise _refuse(f"{owner}.bits", value, f"{low} to {high}, or {FLOAT_BITS} for float")
 
 
+def _check_seed(owner: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+        raise _refuse(f"{owner}.seed", value, "0 to 2^32 - 1")
+
+
 @dataclass(frozen=True)
 class WeightSpec:
     """How the weights of one layer become integers.
@@ -60,14 +66,19 @@ class WeightSpec:
     grid       binary (+1/-1), twos_complement (symmetric, -n..n with n = 2^(bits-1) - 1), or odd (the odd numbers
                -s..s with s = 2^bits - 1: no zero, every code in use)
     scale      binary: mean, the mean magnitude, or power_of_two, the power of two nearest to it;
-               twos_complement: abs_max, the largest magnitude / n;
-               odd: gamma / s, where gamma, the weight that gets the largest code, is mean, abs_max, percentile,
-               unit (1), mse (the one of least squared error), or learned (a parameter that `quantize_` makes)
+               twos_complement: gamma / n, where gamma, the weight that gets the largest code, is abs_max, percentile,
+               or mse (the one of least squared error); or power_of_two: fixed point Qi.f, see fraction;
+               odd: gamma / s, where gamma is mean, abs_max, percentile, unit (1), mse, or learned (a parameter that
+               `quantize_` makes)
     per        one scale per output channel or per layer (a readout always has one per layer)
     normalize  standardize the latent weights (zero mean, unit deviation) before the grid
     gradient   of the sign: clipped (straight-through) or annealed_tanh (error decay estimator)
     percentile x of the scale percentile, above 0.5: gamma = max(|P_(1-x)|, |P_x|), P_x what a share x of the weights
                does not exceed
+    rounding   to the grid: nearest (half up); on twos_complement also floor (truncation) and stochastic
+    fraction   f of the scale 2^-f of twos_complement's power_of_two, i = bits - f; by default (None, or "auto") the
+               largest f that still reaches the largest magnitude
+    seed       of the stochastic rounding
     """
 
     bits: int = FLOAT_BITS
@@ -77,15 +88,21 @@ class WeightSpec:
     normalize: str = "none"
     gradient: str = "clipped"
     percentile: float = DEFAULT_PERCENTILE
+    rounding: str = "nearest"
+    fraction: int | str | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         _check_bits("weight", self.bits, 1, 8)
-        for name in ("per", "normalize", "gradient"):
+        _check_seed("weight", self.seed)
+        for name in ("per", "normalize", "gradient", "rounding"):
             _check_choice("weight", name, getattr(self, name))
         share = self.percentile
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0.5 < share <= 1:
             raise _refuse("weight.percentile", share, "above 0.5, up to 1")
         object.__setattr__(self, "percentile", float(share))
+        if self.fraction == "auto":
+            object.__setattr__(self, "fraction", None)
         if self.bits == FLOAT_BITS:
             return
         if not self.grid:
@@ -99,6 +116,21 @@ class WeightSpec:
             object.__setattr__(self, "scale", GRID_SCALES[self.grid][0])
         if self.scale not in GRID_SCALES[self.grid]:
             raise _refuse(f"weight.scale with grid {self.grid}", self.scale, ", ".join(GRID_SCALES[self.grid]))
+        if self.rounding != "nearest" and self.grid != "twos_complement":
+            raise _refuse(f"weight.rounding with grid {self.grid}", self.rounding, "nearest")
+        self._check_fraction()
+
+    def _check_fraction(self) -> None:
+        if self.fraction is None:
+            return
+        if (self.grid, self.scale) != ("twos_complement", "power_of_two"):
+            raise ValueError(
+                f"weight.fraction is {self.fraction!r}, but grid {self.grid} with scale {self.scale} is no fixed "
+                'point; set grid = "twos_complement" and scale = "power_of_two", or leave it out'
+            )
+        whole = isinstance(self.fraction, int) and not isinstance(self.fraction, bool)
+        if not whole or not -FARTHEST_FRACTION <= int(self.fraction) <= FARTHEST_FRACTION:
+            raise _refuse("weight.fraction", self.fraction, f"-{FARTHEST_FRACTION} to {FARTHEST_FRACTION}")
 
     @property
     def is_float(self) -> bool:
@@ -156,8 +188,8 @@ class MembraneSpec:
     form       static: a fixed power-of-two step per channel; dynamic: Q-SNN's published tanh and batch
                maximum, for training comparisons only (it has no integer form)
     seed       of the stochastic rounding
-    subtract   what a soft reset takes away; by default (None) the threshold. snnTorch's reset, one step later and behind
-               the leak, is v / leak
+    subtract   what a soft reset takes away; by default (None, or "threshold") the threshold. snnTorch's reset, one
+               step later and behind the leak, is v / leak
     strict     a neuron does not fire at v itself, as snnTorch's and NIR's
     """
 
@@ -186,8 +218,7 @@ class MembraneSpec:
             if not number or not 0 < float(value) < float("inf"):
                 raise _refuse(f"membrane.{name}", value, "a positive number")
             object.__setattr__(self, name, float(value))
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
-            raise _refuse("membrane.seed", self.seed, "0 to 2^32 - 1")
+        _check_seed("membrane", self.seed)
         if self.form == "dynamic" and self.rounding == "stochastic":
             raise _refuse("membrane.rounding with form dynamic", self.rounding, "nearest, floor")
         self._check_reset()
@@ -196,11 +227,12 @@ class MembraneSpec:
         if not isinstance(self.strict, bool):
             raise _refuse("membrane.strict", self.strict, "true, false")
         amount = self.subtract
-        if amount is None:
+        if amount is None or str(amount) == "threshold":
+            object.__setattr__(self, "subtract", None)
             return
         number = isinstance(amount, int | float) and not isinstance(amount, bool)
-        if not number or not 0 <= amount < float("inf"):
-            raise _refuse("membrane.subtract", amount, "zero or a positive number; without it the threshold")
+        if not number or not 0 <= float(amount) < float("inf"):
+            raise _refuse("membrane.subtract", amount, "zero, a positive number, or threshold")
         if self.reset != "soft":
             raise _refuse("membrane.subtract with reset hard", amount, "nothing; a hard reset subtracts no amount")
         object.__setattr__(self, "subtract", float(amount))
@@ -209,6 +241,12 @@ class MembraneSpec:
     def subtracted(self) -> float:
         """What a soft reset takes away."""
         return self.threshold if self.subtract is None else self.subtract
+
+    @property
+    def resets_behind_leak(self) -> bool:
+        """Whether the reset is as if the threshold were taken away one step later: `subtract` is v / leak."""
+        late = self.subtract is not None and self.leak < 1
+        return late and math.isclose(self.subtracted * float(self.leak), self.threshold, rel_tol=1e-6)
 
     @property
     def is_float(self) -> bool:
@@ -255,8 +293,8 @@ class Override:
         """The description of a matching layer."""
         where = f'override."{self.pattern}"'
         return LayerSpec(
-            _changed(f"{where}.weight", base.weight, dict(self.weight)),
-            _changed(f"{where}.membrane", base.membrane, dict(self.membrane)),
+            with_changes(f"{where}.weight", base.weight, dict(self.weight)),
+            with_changes(f"{where}.membrane", base.membrane, dict(self.membrane)),
         )
 
 
@@ -339,9 +377,9 @@ class QuantSpec:
             return cls.parse(plain)
         _check_keys("quant", plain, ("bits", "weight", "membrane", "ends", "override"))
         base = cls.parse(str(plain["bits"])) if "bits" in plain else cls()
-        weight = _changed("weight", base.weight, plain.get("weight", {}))
-        membrane = _changed("membrane", base.membrane, plain.get("membrane", {}))
-        ends = _changed("ends", base.ends, plain.get("ends", {}))
+        weight = with_changes("weight", base.weight, plain.get("weight", {}))
+        membrane = with_changes("membrane", base.membrane, plain.get("membrane", {}))
+        ends = with_changes("ends", base.ends, plain.get("ends", {}))
         overrides = _table("override", plain.get("override", {}))
         return cls(weight, membrane, ends, tuple(_override(pattern, change) for pattern, change in overrides.items()))
 
@@ -369,15 +407,18 @@ class QuantSpec:
         return cls.from_dict(table)
 
 
+# Not written where they have these values, so that a description reads as it did before there was a choice.
+_UNWRITTEN: dict[str, object] = {"percentile": DEFAULT_PERCENTILE, "rounding": "nearest", "seed": 0}
+
+
 def _plain(spec: WeightSpec | MembraneSpec) -> dict[str, Any]:
     values = {key: value for key, value in asdict(spec).items() if value is not None and value != ""}
     if isinstance(spec, MembraneSpec):
         values["leak"] = str(spec.leak)
         if not spec.strict:
-            del values["strict"]  # so that a description is written as it was before there was a choice
-    elif spec.percentile == DEFAULT_PERCENTILE:
-        del values["percentile"]  # for the same reason
-    return values
+            del values["strict"]
+        return values
+    return {key: value for key, value in values.items() if key not in _UNWRITTEN or _UNWRITTEN[key] != value}
 
 
 def _table(where: str, value: object) -> Mapping[str, Any]:
@@ -395,7 +436,8 @@ def _check_keys(where: str, table: Mapping[str, Any], allowed: tuple[str, ...]) 
 _Spec = TypeVar("_Spec", WeightSpec, MembraneSpec)
 
 
-def _changed(where: str, base: _Spec, change: object) -> _Spec:
+def with_changes(where: str, base: _Spec, change: object) -> _Spec:
+    """A description with the fields of a table changed; `where` is what errors call the table."""
     table = dict(_table(where, change))
     _check_keys(where, table, tuple(item.name for item in fields(base)))
     if isinstance(base, WeightSpec):
@@ -403,7 +445,10 @@ def _changed(where: str, base: _Spec, change: object) -> _Spec:
         bits = table.get("bits", base.bits)
         fits = isinstance(bits, int) and bits in WEIGHT_GRIDS.get(base.grid, ())
         table = table if fits or bits == base.bits else {"grid": "", **table}
-        table = table if table.get("grid", base.grid) == base.grid else {"scale": "", **table}
+        if table.get("grid", base.grid) != base.grid:
+            table = {"scale": "", "rounding": "nearest", **table}
+        if table.get("scale", base.scale) != base.scale:
+            table = {"fraction": None, **table}
     return replace(base, **table)
 
 

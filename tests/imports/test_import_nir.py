@@ -9,10 +9,11 @@ import pytest
 import torch
 from sources import MEAN, STD, STEPS, predictions, snntorch_net
 
-from bitspike import import_nir, keep_neurons, lower, quantize_
+from bitspike import import_nir, lower
 from bitspike.data import load
 from bitspike.imports.nir_nodes import Clock
 from bitspike.imports.nir_reference import run_node
+from bitspike.ptq import calibrate_
 from needed_tools import need_module
 
 pytestmark = pytest.mark.filterwarnings("ignore::bitspike.lowering.DeadZoneWarning")
@@ -70,7 +71,7 @@ def test_a_file_gives_the_spikes_of_its_equations(tmp_path, reset, integration):
 def test_quantized_it_is_integers_like_any_other():
     nir = need_module("nir")
     net = import_nir(deep(nir), 5, reset="delayed")
-    quantize_(net, keep_neurons(net, "8w8u"))
+    calibrate_(net, "8w8u", [])
     assert net.conv2d.membrane_spec.subtract == pytest.approx(1.4)
     integer = lower(net)
     samples = torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8)

@@ -10,9 +10,10 @@ import torch
 from sources import MEAN, STD, STEPS, normalized, predictions, snntorch_net, spikingjelly_net
 from torch import nn
 
-from bitspike import create_model, import_torch, keep_neurons, lower, quantize_, recalibrate_
+from bitspike import create_model, import_torch, lower
 from bitspike.block import real_form
 from bitspike.data import load
+from bitspike.ptq import calibrate_
 from bitspike.spec import MembraneSpec, QuantSpec
 from bitspike.train import evaluate
 from bitspike.train.model_file import ModelHeader, load_model, save_model
@@ -33,9 +34,9 @@ def brought(module: nn.Module, **options) -> nn.Module:
 
 def check_integers(net: nn.Module, test) -> None:
     """Quantized with its own neurons, evaluation, reference and engine are one."""
-    quantize_(net, keep_neurons(net, "8w8u"))
     data = load("digits", "train")
-    recalibrate_(net, (torch.from_numpy(batch) for batch, _ in data.subset(slice(512)).batches(128)))
+    done = calibrate_(net, "8w8u", [torch.from_numpy(batch) for batch, _ in data.subset(slice(512)).batches(128)])
+    assert done.batches == 4
     integer = lower(net.eval())
     logits = integer.predict(test.inputs)
     assert np.array_equal(logits.argmax(1), answers(net, test))
@@ -184,9 +185,13 @@ def test_average_pooling_before_the_neurons_goes_into_the_convolution():
     snn = need_module("snntorch")
     torch.manual_seed(5)
     net = nn.Sequential(
-        nn.Conv2d(1, 4, 3, stride=1, padding=1), nn.AvgPool2d(2), nn.BatchNorm2d(4), snn.Leaky(beta=0.5, init_hidden=True),
-        nn.Flatten(), nn.Linear(64, 5),
-    )  # fmt: skip
+        nn.Conv2d(1, 4, 3, stride=1, padding=1),
+        nn.AvgPool2d(2),
+        nn.BatchNorm2d(4),
+        snn.Leaky(beta=0.5, init_hidden=True),
+        nn.Flatten(),
+        nn.Linear(64, 5),
+    )
     found = import_torch(net, (1, 8, 8), 4, std=0.2)
     assert found.conv0.weight.shape == (4, 1, 4, 4)
     assert found.conv0.window.stride == (2, 2)
@@ -307,7 +312,7 @@ def test_networks_that_are_no_chain_or_do_something_else(kind, said):
 def test_a_forward_that_needs_states_says_what_to_do():
     snn = need_module("snntorch")
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), snn.Leaky(beta=0.5), nn.Linear(5, 5), snn.Leaky(beta=0.5))
-    with pytest.raises(ValueError, match="did not run 4 time steps in any way.*init_hidden=True"):
+    with pytest.raises(ValueError, match=r"did not run 4 time steps in any way.*init_hidden=True"):
         import_torch(net, (1, 8, 8), 4)
 
 
@@ -330,13 +335,21 @@ def test_wrong_arguments_are_refused(options, said):
         import_torch("net", (1, 8, 8), 3)
 
 
-def test_keep_neurons_leaves_what_an_override_says():
-    net = create_model("sequence", spec={"membrane": {"leak": "9/10", "reset": "soft", "threshold": 2.0}})
-    spec = keep_neurons(net, {"bits": "4w4u", "override": {"lin*": {"membrane": {"threshold": 3.0}}}})
-    quantize_(net, spec)
-    membrane = net.linear1.membrane_spec
-    assert (membrane.bits, membrane.leak, membrane.reset, membrane.threshold) == (4, Fraction(115, 128), "soft", 3.0)
-    assert keep_neurons(net, "32w32u").for_layer("linear1").membrane.leak == Fraction(115, 128)
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("8w8u", {"leak": Fraction(115, 128), "subtract": 2.0 / (115 / 128), "threshold": 2.0}),
+        ({"bits": "8w8u", "membrane": {"leak": "1/2"}}, {"leak": Fraction(1, 2), "subtract": 4.0}),
+        ({"bits": "8w8u", "membrane": {"reset": "hard"}}, {"reset": "hard", "subtract": None}),
+        ({"bits": "8w8u", "membrane": {"subtract": 0}}, {"subtract": 0.0}),
+    ],
+)
+def test_a_reset_behind_the_leak_stays_behind_a_leak_that_is_rounded(change, expected):
+    late = {"leak": "9/10", "reset": "soft", "threshold": 2.0, "subtract": 2 / 0.9}
+    net = create_model("sequence", spec={"membrane": late})
+    calibrate_(net, change, [], statistics=False)
+    spec = net.linear1.membrane_spec
+    assert {name: getattr(spec, name) for name in expected} == expected
 
 
 def test_normalized_inputs_are_those_that_blocks_see():

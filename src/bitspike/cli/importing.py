@@ -45,7 +45,7 @@ def import_network(
     """Bring a network trained elsewhere here: the same spikes, as a model file that every other command takes.
 
     SOURCE is a NIR file, or path.py:function or package.module:function: a function without arguments that returns a
-    trained torch module with neurons of snnTorch or SpikingJelly. The function is run: it is your code, with all rights.
+    trained torch module with neurons of snnTorch or SpikingJelly. The function is run: your code, with all your rights.
 
     Every layer's spikes are compared with the source's; the first that differs, or has no equal here, is refused.
 
@@ -132,50 +132,35 @@ def _data(name: str | None, steps: int, bound: int | None, root: Path | None, do
 
 
 def _some(data: Dataset, count: int, seed: int) -> Any:
-    from bitspike.prune.drawing import drawn_batches
+    from bitspike.drawing import drawn_batches
 
     return next(drawn_batches(data, 1, count, seed))
 
 
 def _quantize(net: nn.Module, quant: str | None, data: Dataset | None, seed: int) -> bool:
     """Quantize where that is asked for; whether batch norms were set anew."""
-    from bitspike.block import quantize_, recalibrate_
-    from bitspike.block.norm import ChannelNorm
-    from bitspike.imports import keep_neurons
-    from bitspike.prune.drawing import drawn_batches
+    from bitspike.drawing import drawn_batches
+    from bitspike.ptq import calibrate_
 
     if quant is None:
         return False
-    quantize_(net, keep_neurons(net, quant))
-    if data is None or not any(isinstance(part, ChannelNorm) for part in net.modules()):
-        return False
-    recalibrate_(net, drawn_batches(data, 8, 128, seed))
-    return True
+    batches = [] if data is None else list(drawn_batches(data, 8, 128, seed))
+    return calibrate_(net, quant, batches, statistics=bool(batches)).batches > 0
 
 
 def _header(net: nn.Module, source: str, file: Path | None, report: ImportReport) -> Any:
     import hashlib
 
-    from bitspike.block import Readout, SpikingBlock, blocks_of
-    from bitspike.spec import Override, QuantSpec
+    from bitspike.block.spec_of import spec_of
     from bitspike.train import ModelHeader
     from bitspike.train.provenance import versions
 
-    # As the network is now, layer by layer: an import and its quantization alike.
-    plain = []
-    for name, block in blocks_of(net):
-        if isinstance(block, SpikingBlock | Readout):
-            own = QuantSpec(weight=block.weight_spec).to_dict()["weight"]
-            membrane: dict[str, Any] = {}
-            if isinstance(block, SpikingBlock):
-                membrane = QuantSpec(membrane=block.membrane_spec).to_dict()["membrane"]
-            plain.append(Override(name, tuple(own.items()), tuple(membrane.items())))
     options = {key: value for key, value in dict(vars(net)["model_options"]).items() if key != "spec"}
     imported: dict[str, Any] = {"source": source, **report.to_dict()}
     if file is not None:
         imported["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     provenance = {"versions": versions(), "import": imported}
-    return ModelHeader("sequence", options, QuantSpec(overrides=tuple(plain)).to_dict(), provenance=provenance)
+    return ModelHeader("sequence", options, spec_of(net).to_dict(), provenance=provenance)
 
 
 def _show(output: Output, report: ImportReport, file: Path, quant: str | None, recalibrated: bool) -> None:

@@ -2,7 +2,6 @@
 
 from bitspike.imports.from_nir import import_nir
 from bitspike.imports.from_torch import import_torch
-from bitspike.imports.neurons import keep_neurons
 from bitspike.imports.report import ImportedLayer, ImportReport
 
-__all__ = ["ImportReport", "ImportedLayer", "import_nir", "import_torch", "keep_neurons"]
+__all__ = ["ImportReport", "ImportedLayer", "import_nir", "import_torch"]

@@ -64,7 +64,7 @@ class Assembler:
     """Takes layers one after the other."""
 
     def __init__(self, shape: Sequence[int], scale: float, colours: Tensor | None = None) -> None:
-        """Shape (C, H, W) of the input; scale, the value of one unit of it; colours [C]: what it is times, by colour."""
+        """Shape (C, H, W) of the input; scale: the value of one unit of it; colours [C]: a factor for each colour."""
         self.made = Assembly()
         self._shape = tuple(shape)
         self._scale = scale
@@ -133,8 +133,8 @@ class Assembler:
         if len(self._shape) != 3:
             raise CannotImport(layer.name, "pools rows that were flattened before; move the Flatten behind it")
         if self._open is not None:
-            kernel = self._open.weights.is_convolution and not self._open.flatten
-            if layer.kind == "max" or layer.kernel is None or layer.stride is None or not kernel:
+            movable = self._open.weights.is_convolution and not self._open.flatten
+            if layer.kind == "max" or layer.kernel is None or not movable:
                 raise CannotImport(
                     layer.name,
                     "pools between weights and neurons: currents, where blocks pool spikes. Put it behind the neurons "
@@ -176,11 +176,9 @@ class Assembler:
     def _scaling(self, layer: Scaling) -> None:
         if self._open is None:
             if layer.factor.numel() > 1 and bool((layer.factor != layer.factor.flatten()[0]).any()):
-                raise CannotImport(
-                    layer.name, "scales spikes by different factors; scale the weights behind it instead"
-                )
+                raise CannotImport(layer.name, "scales spikes by different factors; scale the next weights instead")
             if float(layer.factor.flatten()[0]) <= 0:
-                raise CannotImport(layer.name, "scales spikes by zero or less; scale the weights behind it instead")
+                raise CannotImport(layer.name, "scales spikes by zero or less; scale the next weights instead")
             self._scale *= float(layer.factor.flatten()[0])
             return
         maps = self._after(self._open.weights)
@@ -281,9 +279,7 @@ def _per_channel(name: str, what: str, value: Tensor, shape: tuple[int, ...]) ->
         raise CannotImport(name, f"has a {what} of shape {list(value.shape)} where its values are {list(shape)}")
     rows = value.reshape(channels, -1)
     if bool((rows != rows[:, :1]).any()):
-        raise CannotImport(
-            name, f"has a {what} of its own for every neuron; blocks have one per channel: train with that"
-        )
+        raise CannotImport(name, f"has a {what} of its own for every neuron; blocks have one per channel")
     return rows[:, 0]
 
 

@@ -1,7 +1,7 @@
 """Whether the network of blocks gives the spikes of its source, layer by layer, in float64.
 
 Every layer is given the source's own spikes, so the first difference is its own. A potential within `TIE` of the
-threshold may go either way, as it may in the source when that runs in float32; from there on the neuron is not compared.
+threshold may go either way, as it may in the source in float32; from there on the neuron is not compared.
 """
 
 from __future__ import annotations

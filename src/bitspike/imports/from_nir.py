@@ -47,17 +47,14 @@ def import_nir(
     if not hasattr(graph, "nodes") or not hasattr(graph, "edges"):
         raise TypeError(f"import_nir takes a file or a graph of the nir package, not {type(graph).__name__}")
     path = path_of(graph)
-    shape = (
-        tuple(int(size) for size in np.ravel(path[0][1].input_type["input"])) if input_shape is None else input_shape
-    )
-    if len(tuple(shape)) not in (1, 3):
-        raise CannotImport(
-            path[0][0], f"takes inputs of shape {list(shape)}; give input_shape, [C, H, W] or [features]"
-        )
+    said = np.ravel(path[0][1].input_type["input"]) if input_shape is None else input_shape
+    shape = tuple(int(size) for size in said)
+    if len(shape) not in (1, 3):
+        raise CannotImport(path[0][0], f"takes inputs of shape {list(shape)}; give input_shape, (C, H, W)")
     entrance = Entrance.of(shape, time_steps, mean, std, bound)
     batch = entrance.samples(samples, seed)
     value = entrance.seen_by_source(batch)
-    value = value.flatten(2) if len(tuple(shape)) == 1 or _begins_flat(path) else value
+    value = value.flatten(2) if len(shape) == 1 or _begins_flat(path) else value
     seen = []
     for name, node in path[1:-1]:
         layer = layer_of(name, node, clock)

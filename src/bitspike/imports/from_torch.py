@@ -32,7 +32,8 @@ def import_torch(
         colour; the mean is rounded to whole pixels. By default pixels from 0 to 1.
     bound: the largest count, for a module that takes event counts [T, B, C, H, W] as they are.
     samples: uint8 samples to compare on, [B, C, H, W] or [T, B, C, H, W]; by default random ones, from `seed`.
-    The network is in eval state; `net.imported` tells what came over. Quantize it with `keep_neurons`.
+    The network is in eval state; `net.imported` tells what came over. Quantize it with `ptq.calibrate_`, which keeps
+    the neurons.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"import_torch takes a torch module, not {type(module).__name__}")

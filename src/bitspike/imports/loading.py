@@ -16,7 +16,8 @@ def module_from(text: str) -> nn.Module:
     place, colon, name = text.rpartition(":")
     if not colon or not place or not name.isidentifier():
         raise ValueError(
-            f"{text!r} names neither a NIR file nor a function; give FILE.nir, path.py:function or package.module:function"
+            f"{text!r} names neither a NIR file nor a function; give FILE.nir, path.py:function or "
+            "package.module:function"
         )
     home = _from_file(Path(place).expanduser()) if place.endswith(".py") else _by_name(place)
     function = getattr(home, name, None)

@@ -175,13 +175,11 @@ def _leaky(name: str, node: Any, clock: Clock) -> Layer:
     """tau dv/dt = (v_leak - v) + r i."""
     tau, start = numbers(node.tau), numbers(node.v_reset)
     if bool((tau != tau.flatten()[0]).any()):
-        raise CannotImport(
-            name, "has a tau of its own for every neuron; blocks have one leak per layer: train with one"
-        )
+        raise CannotImport(name, "has a tau of its own for every neuron; blocks have one leak per layer")
     share = float(_share(tau.flatten()[:1], clock))
     if not 0 <= share <= 1:
         raise CannotImport(
-            name, f"has tau {float(tau.flatten()[0]):g}, which is no leak with dt = {clock.dt:g}; is dt right?"
+            name, f"has tau {float(tau.flatten()[0]):g}, which is no leak with dt {clock.dt:g}; is dt right?"
         )
     leak = 1 - _simple(share, node.tau)
     rest, threshold = numbers(node.v_leak), numbers(node.v_threshold)

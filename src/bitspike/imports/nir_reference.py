@@ -14,28 +14,31 @@ from bitspike.imports.nir_nodes import Clock, numbers, pair, window
 
 def run_node(name: str, node: Any, value: Tensor, clock: Clock) -> Tensor:
     """What a node gives of [T, B, ...]."""
+    result = value
     match type(node).__name__:
         case "Conv2d":
             stride, padding = window(name, node)
             flat = F.conv2d(value.flatten(0, 1), numbers(node.weight), numbers(node.bias), stride, padding)
-            return flat.unflatten(0, value.shape[:2])
+            result = flat.reshape(*value.shape[:2], *flat.shape[1:])
         case "Linear":
-            return value @ numbers(node.weight).T
+            result = F.linear(value, numbers(node.weight))
         case "Affine":
-            return value @ numbers(node.weight).T + numbers(node.bias)
+            result = F.linear(value, numbers(node.weight), numbers(node.bias))
         case "Scale":
-            return value * numbers(node.scale)
+            result = value * numbers(node.scale)
         case "Flatten":
-            return value.flatten(2)
+            result = value.flatten(2)
         case "SumPool2d" | "AvgPool2d":
             kernel = pair(node.kernel_size)
-            flat = F.avg_pool2d(value.flatten(0, 1), kernel, pair(node.stride)).unflatten(0, value.shape[:2])
-            return flat * math.prod(kernel) if type(node).__name__ == "SumPool2d" else flat
+            flat = F.avg_pool2d(value.flatten(0, 1), kernel, pair(node.stride))
+            result = flat.reshape(*value.shape[:2], *flat.shape[1:])
+            if type(node).__name__ == "SumPool2d":
+                result = result * math.prod(kernel)
         case "Threshold":
-            return (value > numbers(node.threshold)).double()
+            result = (value > numbers(node.threshold)).double()
         case "LIF" | "IF":
-            return _spikes(node, value, clock)
-    return value
+            result = _spikes(node, value, clock)
+    return result
 
 
 def _spikes(node: Any, current: Tensor, clock: Clock) -> Tensor:

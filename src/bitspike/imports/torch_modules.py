@@ -124,7 +124,7 @@ def _norm(name: str, module: nn.BatchNorm1d | nn.BatchNorm2d) -> Layer:
         raise CannotImport(name, "takes the statistics of every batch; train it with track_running_stats=True")
     gamma = torch.ones_like(mean) if module.weight is None else module.weight
     beta = torch.zeros_like(mean) if module.bias is None else module.bias
-    return Norm(name, *(_numbers(part) for part in (gamma, beta, mean, variance)), float(module.eps))
+    return Norm(name, _numbers(gamma), _numbers(beta), _numbers(mean), _numbers(variance), float(module.eps))
 
 
 def _pool(name: str, module: nn.MaxPool2d | nn.AvgPool2d) -> Layer:
@@ -138,8 +138,8 @@ def _pool(name: str, module: nn.MaxPool2d | nn.AvgPool2d) -> Layer:
 
 
 def _adaptive(name: str, module: nn.AdaptiveAvgPool2d) -> Layer:
-    size = module.output_size
-    if (size if isinstance(size, int) else tuple(size)) not in (1, (1, 1)):
+    size: Any = module.output_size
+    if size not in (1, (1, 1), [1, 1]):
         raise CannotImport(name, f"pools to {size}; only AdaptiveAvgPool2d(1) can be imported: use AvgPool2d")
     return Pooling(name, "average", None, None)
 
@@ -162,7 +162,7 @@ def _voting(name: str, module: Any) -> Layer:
 
 
 def _leaky(name: str, module: Any) -> Layer:
-    """SnnTorch: mem = beta mem + x - reset threshold, fires above the threshold; the reset is that of the last spike."""
+    """SnnTorch: mem = beta mem + x - reset threshold, fires above the threshold; reset: the spike before."""
     if module.state_quant or module.inhibition:
         raise CannotImport(name, "has state_quant or inhibition, which only it has; train without")
     if bool((_numbers(module.graded_spikes_factor) != 1).any()):

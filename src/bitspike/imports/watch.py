@@ -182,9 +182,7 @@ def _in_order(events: list[Event], *, steps: int, batch: int) -> list[list[Event
     names = [part[0].name for part in chain if is_neuron(part[0].module)]
     for name in names:
         if names.count(name) > 1:
-            raise CannotImport(
-                name, "is used at two places of a time step, which share its membrane; give each its own"
-            )
+            raise CannotImport(name, "is used at two places, which share its membrane; give each its own")
     return chain
 
 
@@ -233,7 +231,5 @@ def _steps(name: str, parts: list[Tensor], steps: int, batch: int) -> Tensor:
         if value.shape[0] == steps * batch:
             value = value.unflatten(0, (steps, batch))
     if value.shape[:2] != (steps, batch):
-        raise CannotImport(
-            name, f"works on a tensor of shape {list(parts[0].shape)}, which is not time and batch first"
-        )
+        raise CannotImport(name, f"works on a tensor of shape {list(parts[0].shape)}, not time and batch first")
     return value
