@@ -233,9 +233,8 @@ class MembraneSpec:
         number = isinstance(amount, int | float) and not isinstance(amount, bool)
         if not number or not 0 <= float(amount) < float("inf"):
             raise _refuse("membrane.subtract", amount, "zero, a positive number, or threshold")
-        if self.reset != "soft":
-            raise _refuse("membrane.subtract with reset hard", amount, "nothing; a hard reset subtracts no amount")
-        object.__setattr__(self, "subtract", float(amount))
+        # A hard reset does not read it, so descriptions that compute the same are equal.
+        object.__setattr__(self, "subtract", float(amount) if self.reset == "soft" else None)
 
     @property
     def subtracted(self) -> float:

@@ -179,9 +179,7 @@ def _changed_membrane(
         raise ValueError(f"{where}.{LEAK_BITS} is {places!r}; allowed: 1 to {MAX_LEAK_EXPONENT}")
     if "leak" not in plain and (bits != FLOAT_BITS or LEAK_BITS in table):
         plain["leak"] = nearest_leak(base.leak, places)
-    if plain.get("reset") == "hard":
-        plain.setdefault("subtract", None)
     changed = with_changes(where, base, plain)
-    if "subtract" not in plain and base.resets_behind_leak and changed.leak > 0:
+    if changed.reset == "soft" and "subtract" not in plain and base.resets_behind_leak and changed.leak > 0:
         changed = replace(changed, subtract=changed.threshold / float(changed.leak))
     return changed, how
