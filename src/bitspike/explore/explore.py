@@ -149,10 +149,8 @@ def _prepare(
         statistics,
     )
     name = chosen_sampler(sampler, chosen)
-    proposer = Proposer(
-        chosen, setting.states, setting.objectives, name, trials, 0 if name == "exhaustive" else generation, seed
-    )
-    if name == "exhaustive":
+    proposer = Proposer(chosen, setting.states, setting.objectives, name, trials, generation, seed)
+    if proposer.takes_all:
         distinct = proposer.distinct()
         trains = any(chosen.candidate(choices).trains for choices in distinct)
         proposer = replace(proposer, generation=generation if trains else 0)
