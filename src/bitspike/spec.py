@@ -181,13 +181,16 @@ class MembraneSpec:
 
     bits       2 to 16 for the stored potential (levels -n..n, n = 2^(bits-1) - 1), or 32 for float
     rounding   nearest (half up), floor or stochastic, of the stored potential
-    reset      hard (to zero) or soft (subtract the threshold)
+    reset      hard (to zero) or soft (subtract the threshold, or what `subtract` says)
     leak       the factor tau kept from one step to the next; k / 2^e, at 32 bits any from 0 to 1
-    threshold  v: a neuron fires at v and above
+    threshold  v: a neuron fires at v and above; where it is strict above v only
     range      alpha, the largest potential that can be stored; by default (None, or "threshold") the threshold
     form       static: a fixed power-of-two step per channel; dynamic: Q-SNN's published tanh and batch
                maximum, for training comparisons only (it has no integer form)
     seed       of the stochastic rounding
+    subtract   what a soft reset takes away; by default (None, or "threshold") the threshold. snnTorch's reset, one
+               step later and behind the leak, is v / leak
+    strict     a neuron does not fire at v itself, as snnTorch's and NIR's
     """
 
     bits: int = FLOAT_BITS
@@ -198,6 +201,8 @@ class MembraneSpec:
     range: float | None = None
     form: str = "static"
     seed: int = 0
+    subtract: float | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
         _check_bits("membrane", self.bits, 2, 16)
@@ -216,6 +221,31 @@ class MembraneSpec:
         _check_seed("membrane", self.seed)
         if self.form == "dynamic" and self.rounding == "stochastic":
             raise _refuse("membrane.rounding with form dynamic", self.rounding, "nearest, floor")
+        self._check_reset()
+
+    def _check_reset(self) -> None:
+        if not isinstance(self.strict, bool):
+            raise _refuse("membrane.strict", self.strict, "true, false")
+        amount = self.subtract
+        if amount is None or str(amount) == "threshold":
+            object.__setattr__(self, "subtract", None)
+            return
+        number = isinstance(amount, int | float) and not isinstance(amount, bool)
+        if not number or not 0 <= float(amount) < float("inf"):
+            raise _refuse("membrane.subtract", amount, "zero, a positive number, or threshold")
+        # A hard reset does not read it, so descriptions that compute the same are equal.
+        object.__setattr__(self, "subtract", float(amount) if self.reset == "soft" else None)
+
+    @property
+    def subtracted(self) -> float:
+        """What a soft reset takes away."""
+        return self.threshold if self.subtract is None else self.subtract
+
+    @property
+    def resets_behind_leak(self) -> bool:
+        """Whether the reset is as if the threshold were taken away one step later: `subtract` is v / leak."""
+        late = self.subtract is not None and self.leak < 1
+        return late and math.isclose(self.subtracted * float(self.leak), self.threshold, rel_tol=1e-6)
 
     @property
     def is_float(self) -> bool:
@@ -384,6 +414,8 @@ def _plain(spec: WeightSpec | MembraneSpec) -> dict[str, Any]:
     values = {key: value for key, value in asdict(spec).items() if value is not None and value != ""}
     if isinstance(spec, MembraneSpec):
         values["leak"] = str(spec.leak)
+        if not spec.strict:
+            del values["strict"]
         return values
     return {key: value for key, value in values.items() if key not in _UNWRITTEN or _UNWRITTEN[key] != value}
 
@@ -437,4 +469,10 @@ def _quoted(text: str) -> str:
 
 
 def _toml_lines(table: Mapping[str, Any]) -> list[str]:
-    return [f"{key} = {_quoted(value) if isinstance(value, str) else value}" for key, value in table.items()]
+    return [f"{key} = {_toml_value(value)}" for key, value in table.items()]
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _quoted(value) if isinstance(value, str) else str(value)

@@ -6,6 +6,7 @@ With g = max(e, max L, max(L - s)) and f = g - L,
 
     theta[c, j] = ceil((v - d - j) / a * 2^f)        r[c, j] = floor((d + j) / a * 2^f + o)
 
+A soft reset's r1 is r of d + j less what the reset subtracts; a strict comparison's theta is floor(...) + 1.
 Only d is not an integer, and it enters two monotone operations, so both foldings are exact. Quotients are held on
 a grid of 2^-20 units: float64 then carries every sum of the real form without error, and the integers do not
 depend on how a platform rounds its divisions.
@@ -37,7 +38,7 @@ def on_grid(quotient: Tensor) -> Tensor:
 
 
 def threshold_quotient(gain: Tensor, offset: Tensor, count: Tensor | float, spec: MembraneSpec) -> Tensor:
-    """(v - d - j) / a: a neuron fires when its sum, in units of A, reaches it."""
+    """(v - d - j) / a: a neuron fires when its sum, in units of A, reaches it; where it is strict, exceeds it."""
     return on_grid((spec.threshold - offset - count) / gain)
 
 
@@ -131,11 +132,12 @@ def fold(
     def rounding(counts: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
         return _int32(torch.floor(offset_quotient(gain, offset, counts) * scale + half).clamp(-limit, limit))
 
-    threshold = torch.ceil(threshold_quotient(gain, offset, counts, spec) * scale).clamp(-largest, largest + 1)
+    exact = threshold_quotient(gain, offset, counts, spec) * scale
+    threshold = (torch.floor(exact) + 1 if spec.strict else torch.ceil(exact)).clamp(-largest, largest + 1)
     fire = Fire(
         threshold=_int32(threshold),
         rounding=rounding(counts),
-        rounding_fired=rounding(counts - spec.threshold) if spec.reset == "soft" else None,
+        rounding_fired=rounding(counts - spec.subtracted) if spec.reset == "soft" else None,
         shift=shift.to(torch.uint8).numpy(),
         leak=spec.leak_numerator,
         leak_exponent=spec.leak_exponent,

@@ -51,10 +51,11 @@ def _steps(block: SpikingLayer, sums: Tensor, count: Tensor | None, channels: Ch
     for t in range(sums.shape[0]):
         total = leak * stored + sums[t].detach()
         extra: Tensor | float = 0.0 if count is None else count[t]
-        fired = total >= threshold_quotient(gain, offset, extra, spec).detach()
+        needed = threshold_quotient(gain, offset, extra, spec).detach()
+        fired = total > needed if spec.strict else total >= needed
         natural = leak * potential + gain * sums[t] + offset + extra
         out = spike(natural - spec.threshold, fired)
-        kept = natural * (1 - out) if spec.reset == "hard" else natural - spec.threshold * out
+        kept = natural * (1 - out) if spec.reset == "hard" else natural - spec.subtracted * out
         stored = _code(block, total, fired, extra, channels, t) * step
         potential = straight_through(gain * stored, kept.clamp(-reach, reach))
         spikes.append(out)
@@ -70,7 +71,7 @@ def _code(
     gain, offset = block.spread(channels.gain), block.spread(channels.offset)
     quotient = offset_quotient(gain, offset, extra)
     if spec.reset == "soft":
-        quotient = torch.where(fired, offset_quotient(gain, offset, extra - spec.threshold), quotient)
+        quotient = torch.where(fired, offset_quotient(gain, offset, extra - spec.subtracted), quotient)
     fraction: float | Tensor = 0.5 if spec.rounding == "nearest" else 0.0
     if spec.rounding == "stochastic":
         g = rounding_shift(channels, spec)

@@ -154,6 +154,14 @@ Examples:
     ),
 )
 
+_IMPORT = "Bring a network trained elsewhere here: NIR, snnTorch, SpikingJelly."
+_IMPORT_EXAMPLES = """\
+Examples:
+  bitspike import net.nir --time-steps 25 --out net.safetensors
+  bitspike import net.nir --time-steps 25 --reset delayed --quant 8w8u
+  bitspike import train.py:trained --time-steps 25 --input-shape 1,28,28 --mean 0.1307 --std 0.3081 --data mnist
+  bitspike import my.models:gesture --time-steps 20 --input-shape 2,128,128 --bound 255"""
+
 
 def build_app() -> App:
     """The application, without any command's module imported."""
@@ -171,6 +179,7 @@ def build_app() -> App:
     )
     for name, summary, examples in _COMMANDS:
         app.command(f"bitspike.cli.{name}:{name}", name=name, help=summary, help_epilogue=examples)
+    app.command("bitspike.cli.importing:import_network", name="import", help=_IMPORT, help_epilogue=_IMPORT_EXAMPLES)
     app.command("bitspike.cli.export:app", name="export", help="Write a finished network as C99 for microcontrollers.")
     app.command("bitspike.cli.data:app", name="data", help="List data sets and where they lie; fetch and verify them.")
     app.register_install_completion_command(help="Install completion for the present shell.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from bitspike.spec import (
@@ -63,7 +63,7 @@ class SpecChange:
 
     Beyond a recipe's table, `membrane.range` may be one of `RANGES`, and `membrane.leak_bits = b` takes the nearest of
     the leaks k / 2^b. A leak that shifts cannot express becomes the nearest one that they can, where a membrane is
-    quantized.
+    quantized; a reset that acts behind the leak (`MembraneSpec.resets_behind_leak`) then still does.
     """
 
     weight: Mapping[str, Any] = field(default_factory=dict)
@@ -179,4 +179,7 @@ def _changed_membrane(
         raise ValueError(f"{where}.{LEAK_BITS} is {places!r}; allowed: 1 to {MAX_LEAK_EXPONENT}")
     if "leak" not in plain and (bits != FLOAT_BITS or LEAK_BITS in table):
         plain["leak"] = nearest_leak(base.leak, places)
-    return with_changes(where, base, plain), how
+    changed = with_changes(where, base, plain)
+    if changed.reset == "soft" and "subtract" not in plain and base.resets_behind_leak and changed.leak > 0:
+        changed = replace(changed, subtract=changed.threshold / float(changed.leak))
+    return changed, how
