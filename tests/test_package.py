@@ -21,7 +21,7 @@ FLOORS = (
     ("quant", "integer", "data", "cost"),
     ("neuron", "runtime", "engine", "export"),
     ("block",),
-    ("lowering", "model"),
+    ("lowering", "model", "ptq", "drawing"),
     ("measuring",),
     ("prune",),  # looks at networks as lowering does, and measures them
     ("train", "imports"),
@@ -36,6 +36,7 @@ SIDEWAYS = {
     ("runtime", "engine"),
     ("runtime", "export"),  # to certify what the exported C computes
     ("imports", "lowering"),
+    ("quant", "integer"),  # stochastic rounding of weights draws from the same generator as that of membranes
 }
 
 
