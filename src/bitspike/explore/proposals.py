@@ -96,8 +96,11 @@ class Proposer:
             wanted = candidate.change.apply(name, state.layer, end=state.end)
             layer = wanted.layer
             if layer.weight.is_float or (state.spiking and layer.membrane.is_float):
-                part = "weights" if layer.weight.is_float else "membrane"
-                raise ValueError(f"{name} would keep {part} of 32 bits, which have no integer form; give bits for them")
+                table = "membrane" if not layer.weight.is_float else "ends" if state.end else "weight"
+                raise ValueError(
+                    f"{name} would keep {'a membrane' if table == 'membrane' else 'weights'} of 32 bits, which has no "
+                    f"integer form; give values of {table}.bits, or a base such as 8w8u"
+                )
             layers[name] = str(wanted) if state.spiking else str(replace(wanted.layer.weight, per="layer"))
         return json.dumps([candidate.scheme, candidate.prune, layers])
 

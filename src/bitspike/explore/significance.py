@@ -60,11 +60,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Significance:
-    """The curves, the float network, and the network with 8 bits everywhere."""
+    """The curves, the float network, and the accuracy with 8 bits everywhere; start: `Exploration.start`."""
 
     baseline: Baseline
     widest: float
     curves: tuple[Curve, ...]
+    start: str = "float network"
 
     def space(self, within: float = 0.01) -> Space:
         """A space to search: around what every group needs to lose at most `within` on its own.
@@ -86,6 +87,7 @@ class Significance:
         """Plain data for JSON."""
         return {
             "baseline": {"accuracy": self.baseline.accuracy, "memory": self.baseline.memory},
+            "start": self.start,
             "widest": self.widest,
             "curves": [
                 {
@@ -98,6 +100,21 @@ class Significance:
                 for curve in self.curves
             ],
         }
+
+    @staticmethod
+    def from_dict(plain: Mapping[str, Any]) -> Significance:
+        """Read `to_dict`'s form."""
+        curves = tuple(
+            Curve(
+                str(told["group"]),
+                str(told["layer"]),
+                str(told["dimension"]),
+                {int(bits): float(accuracy) for bits, accuracy in told["accuracy"].items()},
+            )
+            for told in plain["curves"]
+        )
+        baseline = Baseline(float(plain["baseline"]["accuracy"]), int(plain["baseline"]["memory"]))
+        return Significance(baseline, float(plain["widest"]), curves, str(plain["start"]))
 
 
 def significance(net: nn.Module, data: Dataset, *, out: str | Path | None = None, **options: Any) -> Significance:
@@ -117,7 +134,7 @@ def significance(net: nn.Module, data: Dataset, *, out: str | Path | None = None
         place = None if out is None else Path(out) / part
         found = explore(net, data, space, sampler="one-at-a-time", out=place, **options)
         curves += _curves(found, dimensions)
-    return Significance(found.baseline, found.row(0).accuracy, tuple(curves))
+    return Significance(found.baseline, found.row(0).accuracy, tuple(curves), found.start)
 
 
 def _curves(found: Exploration, dimensions: Mapping[str, tuple[str, str]]) -> list[Curve]:
