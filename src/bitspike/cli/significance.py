@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from bitspike.explore import Space
     from bitspike.explore.significance import Significance
 
-PICTURE, SPACE = "significance.png", "space.toml"
+TABLE, PICTURE, SPACE = "significance.json", "significance.png", "space.toml"
 
 
 def significance(
@@ -70,6 +71,7 @@ def significance(
     )
     space = found.space(within)
     atomic_write(folder / SPACE, _as_toml(space).encode())
+    atomic_write(folder / TABLE, (json_format.dumps(found.to_dict(), indent=1) + "\n").encode())
     picture = _picture(found, folder)
     _show(output, found)
     output.show(f"{folder / SPACE}: a space of {space.size:,} candidates")
@@ -79,9 +81,9 @@ def significance(
 
 
 def _as_toml(space: Space) -> str:
-    import json
-
-    lines = [f"{json.dumps(name)} = {json.dumps(list(values))}" for name, values in space.dimensions.items()]
+    lines = [
+        f"{json_format.dumps(name)} = {json_format.dumps(list(values))}" for name, values in space.dimensions.items()
+    ]
     return "# What `bitspike significance` proposes to search.\n" + "\n".join(lines) + "\n"
 
 
