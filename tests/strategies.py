@@ -98,6 +98,7 @@ def _membrane_specs() -> st.SearchStrategy[MembraneSpec]:
         range=st.sampled_from((None, None, 0.5, 1.7, 4.0)),
         seed=st.integers(0, 2**32 - 1),
         strict=st.booleans(),
+        threshold_bits=st.sampled_from((32, 32, 32, 2, 4, 6, 8, 12, 16)),
     )
 
 

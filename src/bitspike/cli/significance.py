@@ -103,5 +103,6 @@ def _as_toml(space: Space) -> str:
 def _show(output: Output, found: Significance) -> None:
     widths = sorted({bits for curve in found.curves for bits in curve.accuracy})
     rows = [(curve.name, *(percent(curve.accuracy.get(bits)) for bits in widths)) for curve in found.curves]
-    output.show(table("accuracy by bits, all others at 8", ("", *(str(bits) for bits in widths)), rows))
+    columns = ("", *(str(bits) for bits in widths))
+    output.show(table("accuracy by bits, all others at 8, thresholds at 16", columns, rows))
     output.show(f"{found.start} {percent(found.baseline.accuracy)}, 8 bits everywhere {percent(found.widest)}")

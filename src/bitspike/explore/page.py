@@ -160,7 +160,8 @@ def _significance_part(found: Significance | None) -> list[str]:
         for curve in found.curves
     ]
     return [
-        "<h2>Significance</h2><p>Validation accuracy in % by bits of one group, or one layer, all others at 8 bits. "
+        "<h2>Significance</h2><p>Validation accuracy in % by bits of one group, or one layer, all others at 8 "
+        "bits, thresholds at 16. "
         f"The {escape(found.start)} has {100 * found.baseline.accuracy:.2f}, 8 bits everywhere "
         f"{100 * found.widest:.2f}.</p>",
         *significance_charts(found),

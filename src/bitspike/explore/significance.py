@@ -1,7 +1,7 @@
 """`significance`: how many bits every group of parameters and every layer needs, one at a time.
 
-All others stay at 8 bits, so that every network is an integer one; how far that is from the float network is told as
-well. The flatter a curve, the fewer bits its group can do with.
+All others stay at 8 bits, thresholds at 16, so that every network is an integer one; how far that is from the float
+network is told as well. The flatter a curve, the fewer bits its group can do with.
 """
 
 from __future__ import annotations
@@ -25,11 +25,19 @@ GROUPS = {
     "weights": "weight.bits",
     "ends": "ends.bits",
     "membrane": "membrane.bits",
+    "threshold": "membrane.threshold_bits",
     "leak": "membrane.leak_bits",
 }
-"""Groups of parameters, and the dimension that each is: hidden weights, first and last weights, potentials, leaks."""
+"""Groups of parameters, and the dimension that each is: hidden weights, first and last weights, stored potentials,
+thresholds with the rounding constants (to which biases and batch norms come down), leaks."""
 
-_LOWEST = {"weights": 1, "ends": 1, "membrane": 2, "leak": 1}
+_WIDTHS: dict[str, Sequence[int]] = {
+    "weights": range(WIDEST, 0, -1),
+    "ends": range(WIDEST, 0, -1),
+    "membrane": range(WIDEST, 1, -1),
+    "threshold": (16, 12, 10, 8, 7, 6, 5, 4, 3, 2),
+    "leak": range(WIDEST, 0, -1),
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Curve:
 
     def needed(self, bound: float) -> int:
         """The least bits from which on upwards the accuracy is at least `bound`; the widest if it never is."""
-        bits = WIDEST
+        bits = max(self.accuracy)
         for width in sorted(self.accuracy, reverse=True):
             if self.accuracy[width] < bound:
                 break
@@ -129,7 +137,7 @@ def significance(net: nn.Module, data: Dataset, *, out: str | Path | None = None
             for name, (group, layer) in _dimensions(net).items()
             if bool(layer) == (part == "layers")
         }
-        widths = {name: list(range(WIDEST, _LOWEST[group] - 1, -1)) for name, (group, _) in dimensions.items()}
+        widths = {name: list(_WIDTHS[group]) for name, (group, _) in dimensions.items()}
         space = Space(widths, {"bits": f"{WIDEST}w{WIDEST}u"})
         place = None if out is None else Path(out) / part
         found = explore(net, data, space, sampler="one-at-a-time", out=place, **options)
@@ -144,9 +152,10 @@ def _curves(found: Exploration, dimensions: Mapping[str, tuple[str, str]]) -> li
         raise ValueError(f"the network with {WIDEST} bits everywhere could not be made: {told}")
     curves = []
     for dimension, (group, layer) in dimensions.items():
-        accuracy = {WIDEST: rows[0].accuracy}
+        widest = _WIDTHS[group][0]
+        accuracy = {widest: rows[0].accuracy}
         for row in rows.values():
-            if row.choices[dimension] != WIDEST:
+            if row.choices[dimension] != widest:
                 accuracy[int(row.choices[dimension])] = row.accuracy
         if group == "leak":  # widths that come to the same leaks as wider ones were not tried again
             for bits in range(WIDEST - 1, 0, -1):

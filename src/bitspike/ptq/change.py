@@ -105,17 +105,27 @@ class SpecChange:
                 raise ValueError(f"the override {pattern!r} matches no layer; layers are {', '.join(known)}")
 
     def apply(self, name: str, layer: LayerSpec, *, end: bool) -> Wanted:
-        """What a layer that has this description gets."""
-        weight = _changed_weight("ends" if end else "weight", layer.weight, self.ends if end else self.weight)
-        membrane, how = _changed_membrane("membrane", layer.membrane, self.membrane)
+        """What a layer that has this description gets: all tables that speak of it, the later ones on top, as one."""
+        weight, membrane = dict(self.ends if end else self.weight), dict(self.membrane)
+        where = "ends" if end else "weight"
         for pattern, tables in self.overrides.items():
-            if not fnmatch.fnmatchcase(name, pattern):
-                continue
-            where = f'override."{pattern}"'
-            weight = _changed_weight(f"{where}.weight", weight, tables.get("weight", {}))
-            membrane, found = _changed_membrane(f"{where}.membrane", membrane, tables.get("membrane", {}), how)
-            how = found
-        return Wanted(LayerSpec(weight, membrane), "" if membrane.is_float else how)
+            if fnmatch.fnmatchcase(name, pattern):
+                weight = _on_top(weight, tables.get("weight", {}))
+                membrane |= tables.get("membrane", {})
+                where = f'override."{pattern}".weight' if "weight" in tables else where
+        changed, how = _changed_membrane("membrane", layer.membrane, membrane)
+        found = LayerSpec(_changed_weight(where, layer.weight, weight), changed)
+        return Wanted(found, "" if changed.is_float else how)
+
+
+def _on_top(table: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """A table with another on top: what was said for another grid, or of another scale, does not hold any more."""
+    stale: set[str] = set()
+    if change.get("grid", table.get("grid")) != table.get("grid"):
+        stale = {"scale", "rounding", "fraction"}
+    elif change.get("scale", table.get("scale")) != table.get("scale"):
+        stale = {"fraction"}
+    return {**{key: value for key, value in table.items() if key not in stale}, **change}
 
 
 def _short(text: str) -> SpecChange:
@@ -161,18 +171,14 @@ def _changed_weight(where: str, base: WeightSpec, table: Mapping[str, Any]) -> W
     return with_changes(where, base, table)
 
 
-def _changed_membrane(
-    where: str, base: MembraneSpec, table: Mapping[str, Any], how: str = ""
-) -> tuple[MembraneSpec, str]:
+def _changed_membrane(where: str, base: MembraneSpec, table: Mapping[str, Any]) -> tuple[MembraneSpec, str]:
     plain = {key: value for key, value in table.items() if key != LEAK_BITS}
-    wanted = plain.get("range")
+    wanted, how = plain.get("range"), ""
     if isinstance(wanted, str) and wanted != "threshold":
         if wanted not in RANGES:
             raise ValueError(f"{where}.range is {wanted!r}; allowed: a positive number, {', '.join(RANGES)}")
         how = wanted
         plain["range"] = None
-    elif "range" in plain:
-        how = ""
     bits = plain.get("bits", base.bits)
     places = table.get(LEAK_BITS, MAX_LEAK_EXPONENT)
     if isinstance(places, bool) or not isinstance(places, int) or not 1 <= places <= MAX_LEAK_EXPONENT:

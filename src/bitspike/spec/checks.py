@@ -26,11 +26,11 @@ def check_choice(owner: str, name: str, value: object) -> None:
         raise refuse(f"{owner}.{name}", value, ", ".join(CHOICES[name]))
 
 
-def check_bits(owner: str, value: object, low: int, high: int) -> None:
+def check_bits(owner: str, value: object, low: int, high: int, name: str = "bits") -> None:
     """Refuse a width that is neither within the range nor 32."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or not (low <= int(str(value)) <= high or value == FLOAT_BITS):
-        raise refuse(f"{owner}.bits", value, f"{low} to {high}, or {FLOAT_BITS} for float")
+        raise refuse(f"{owner}.{name}", value, f"{low} to {high}, or {FLOAT_BITS} for float")
 
 
 def check_seed(owner: str, value: object) -> None:

@@ -44,6 +44,8 @@ class MembraneSpec:
     subtract   what a soft reset takes away; by default (None, or "threshold") the threshold. snnTorch's reset, one
                step later and behind the leak, is v / leak
     strict     a neuron does not fire at v itself, as snnTorch's and NIR's
+    threshold_bits   2 to 16 for every channel's threshold and rounding constants, to which batch norm and bias come
+               down, in fixed point with one step a layer; 32 keeps them exact. Not seen by the training form
     """
 
     bits: int = FLOAT_BITS
@@ -56,9 +58,11 @@ class MembraneSpec:
     seed: int = 0
     subtract: float | None = None
     strict: bool = False
+    threshold_bits: int = FLOAT_BITS
 
     def __post_init__(self) -> None:
         check_bits("membrane", self.bits, 2, 16)
+        check_bits("membrane", self.threshold_bits, 2, 16, "threshold_bits")
         for name in ("rounding", "reset", "form"):
             check_choice("membrane", name, getattr(self, name))
         object.__setattr__(self, "leak", parse_leak(self.leak, shifts=not self.is_float))

@@ -165,6 +165,8 @@ def _plain(spec: WeightSpec | MembraneSpec) -> dict[str, Any]:
         values["leak"] = str(spec.leak)
         if not spec.strict:
             del values["strict"]
+        if spec.threshold_bits == FLOAT_BITS:
+            del values["threshold_bits"]
         return values
     return {key: value for key, value in values.items() if key not in _UNWRITTEN or _UNWRITTEN[key] != value}
 
