@@ -54,7 +54,8 @@ def test_patterns_of_layers_may_hold_dots():
 
 
 @pytest.mark.parametrize(
-    "name", ["weight", "weight.bitz", "weight.leak_bits", "bits", "override.conv1.bits", "override.weight.bits", "a.b.c"]
+    "name",
+    ["weight", "weight.bitz", "weight.leak_bits", "bits", "override.conv1.bits", "override.weight.bits", "a.b.c"],
 )
 def test_no_dimension(name):
     with pytest.raises(ValueError, match=r"is no dimension of a space.*allowed: scheme, prune, weight\.FIELD"):
