@@ -44,7 +44,8 @@ def test_everything_is_there():
     text = exploration_page(exploration(network="abc123"), [PICK], SWEEP)
     seen = Seen(text)
     assert not seen.open
-    for told in ("6 candidates: 3 with numbers, 1 stopped in training, 1 that could not be made", "float network has 92.00 %",
+    for told in ("6 candidates: 3 with numbers, 1 stopped in training, 1 that could not be made",
+                 "float network has 92.00 %",
                  "after each epoch 50.0, 91.0", "pruned; after each epoch 20.0", "abc123", "90.00 ± 0.71", "1,234",
                  "conv1 weights", "waiting"):  # fmt: skip
         assert told in seen.text, told
