@@ -109,8 +109,10 @@ def collect() -> dict[str, Any]:
         if (place / "front.png").is_file() and step.picks:
             shutil.copyfile(place / "front.png", kept / f"{step.name}.png")
         if (place / "picked.json").is_file():
-            (picked,) = json.loads((place / "picked.json").read_text())
+            *earlier, picked = json.loads((place / "picked.json").read_text())
             found["winners"][step.name] = _winner(step, table, picked)
+            if earlier:  # every look at the test split is told
+                found["winners"][step.name]["earlier"] = [_winner(step, table, other) for other in earlier]
     found["rounding"] = _rounding()
     return found
 
