@@ -75,6 +75,8 @@ def test_a_table_that_was_tampered_with_fails(cli, folder):
         (("--smallest",), "--smallest alone does not say which"),
         (("--within", "1%", "--number", "2"), "--within and --number were given"),
         (("--smallest", "--number", "2"), "--smallest goes with --within"),
+        (("--margin", "1%", "--number", "2"), "--margin goes with --within"),
+        (("--within", "1%", "--margin", "wide"), "--margin is 'wide'"),
         (("--within", "one"), "--within is 'one'"),
         (("--within", "100%"), "--within is '100%'"),
         (("--number", "99"), "there are 0 to 3"),
@@ -107,7 +109,7 @@ def test_folders_without_an_exploration(cli, folder):
 def test_a_bound_that_nobody_meets_names_the_nearest(cli, folder):
     file = folder / "exploration.json"
     table = json.loads(file.read_text())
-    table["baseline"]["accuracy"] = 1.9
+    table["baseline"]["accuracy"] = 1.0
     file.write_text(json.dumps(table))
     done = cli("pick", folder, "--within", "1%", "--smallest")
     assert done.code == 2

@@ -33,7 +33,7 @@ def test_the_file_is_what_calibration_gives(cli, trained, tmp_path):
 def test_a_layer_by_name(cli, trained):
     done = cli("quantize", trained["float"], "4w4u", "--set", "override.conv2.weight.bits=2", "--out", "q.safetensors",
                "--json")  # fmt: skip
-    assert [layer["layer"]["weight"]["bits"] for layer in done.json["layers"]][:2] == [8, 2]
+    assert [layer["weight_bits"] for layer in done.json["layers"]][:2] == [8, 2]
 
 
 def test_half_quantized_and_quantized_twice_are_said(cli, trained):

@@ -37,6 +37,17 @@ def test_the_smallest_within_a_bound():
     assert smallest_within(ROWS, FLOAT, 0.2).number == 1
 
 
+def test_the_margin_is_one_standard_error_unless_told():
+    seen = Baseline(0.90, 1000, samples=900)
+    assert seen.standard_error == pytest.approx(0.01)  # sqrt(0.9 * 0.1 / 900)
+    assert smallest_within(ROWS, seen, 0.015).number == 2  # 0.885 + 0.01 is more than 0.89
+    assert smallest_within(ROWS, seen, 0.021).number == 3
+    assert smallest_within(ROWS, seen, 0.015, margin=0.0).number == 3
+    assert smallest_within(ROWS, FLOAT, 0.015).number == 3  # of how many samples is not known
+    with pytest.raises(ValueError, match=r"the margin is -0\.1"):
+        smallest_within(ROWS, seen, 0.01, margin=-0.1)
+
+
 def test_ties_go_to_the_higher_accuracy_then_the_lower_number():
     rows = [Found(5, 0.9, 100), Found(4, 0.9, 100), Found(6, 0.89, 100)]
     assert smallest_within(rows, FLOAT, 0.02).number == 4

@@ -21,6 +21,7 @@ def pick(
     /,
     *,
     within: str | None = None,
+    margin: str | None = None,
     smallest: Annotated[bool, Flag] = False,
     reward: Literal["additive", "product"] | None = None,
     mu: float | None = None,
@@ -42,6 +43,8 @@ def pick(
     Args:
         folder: the folder that `explore` wrote.
         within: how much accuracy it may lose against the float network, such as 1% (one point).
+        margin: how far above that bound it has to be on the validation samples (default: one standard error of the
+            accuracy there, since the smallest of many that just reach a bound was lucky).
         smallest: of those, the one of least memory (the only choice; said for the reader).
         reward: additive, accuracy - mu x memory share; or product, memory saved x accuracy kept.
         mu: how much accuracy the whole memory of the float network is worth, for reward additive (default: 0.1).
@@ -65,7 +68,7 @@ def pick(
     target = place / "picked.safetensors" if out is None else out.expanduser()
     if target.suffix != ".safetensors":
         raise ValueError(f"--out is {target}; the name of a model file ends with .safetensors")
-    found, row = _chosen(place, within, reward, mu, number, smallest=smallest)
+    found, row = _chosen(place, within, margin, reward, mu, number, smallest=smallest)
     said = {"folder": str(place), "number": row.number, "choices": row.choices, "validation_accuracy": row.accuracy}
     costs = {"memory": row.memory, "float_memory": found.baseline.memory, "float_accuracy": found.baseline.accuracy}
     if dry_run:
@@ -100,7 +103,14 @@ def pick(
 
 
 def _chosen(
-    folder: Path, within: str | None, reward: str | None, mu: float | None, number: int | None, *, smallest: bool
+    folder: Path,
+    within: str | None,
+    margin: str | None,
+    reward: str | None,
+    mu: float | None,
+    number: int | None,
+    *,
+    smallest: bool,
 ) -> tuple[Exploration, Row]:
     from bitspike.explore.explore import read_table
     from bitspike.explore.selection import DEFAULT_MU
@@ -115,11 +125,13 @@ def _chosen(
         raise ValueError(f"{' and '.join(asked)} were given; give one of {ways}")
     if smallest and within is None:
         raise ValueError(f"--smallest goes with --within, and not with {asked[0]}")
+    if margin is not None and within is None:
+        raise ValueError(f"--margin goes with --within, and not with {asked[0]}")
     if mu is not None and reward != "additive":
         raise ValueError("--mu belongs to --reward additive; nothing else uses it")
     found = read_table(folder)
     if within is not None:
-        return found, found.smallest(points("--within", within))
+        return found, found.smallest(points("--within", within), None if margin is None else points("--margin", margin))
     if number is not None:
         return found, found.row(number)
     return found, found.best(reward or "additive", DEFAULT_MU if mu is None else mu)

@@ -7,7 +7,7 @@ network is told as well. The flatter a curve, the fewer bits its group can do wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ class Significance:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
-            "baseline": {"accuracy": self.baseline.accuracy, "memory": self.baseline.memory},
+            "baseline": asdict(self.baseline),
             "start": self.start,
             "widest": self.widest,
             "curves": [
@@ -114,14 +114,15 @@ class Significance:
         """Read `to_dict`'s form."""
         curves = tuple(
             Curve(
-                str(told["group"]),
-                str(told["layer"]),
-                str(told["dimension"]),
-                {int(bits): float(accuracy) for bits, accuracy in told["accuracy"].items()},
+                str(curve["group"]),
+                str(curve["layer"]),
+                str(curve["dimension"]),
+                {int(bits): float(accuracy) for bits, accuracy in curve["accuracy"].items()},
             )
-            for told in plain["curves"]
+            for curve in plain["curves"]
         )
-        baseline = Baseline(float(plain["baseline"]["accuracy"]), int(plain["baseline"]["memory"]))
+        told = plain["baseline"]
+        baseline = Baseline(float(told["accuracy"]), int(told["memory"]), int(told.get("samples", 0)))
         return Significance(baseline, float(plain["widest"]), curves, str(plain["start"]))
 
 
