@@ -1,7 +1,7 @@
 """bitspike: spiking neural networks from research to integers on real hardware.
 
-Nothing heavy is imported here; names load what they need on first use. `explore` is no name of its own: it would hide the
-subpackage, so it is `from bitspike.explore import explore`.
+Nothing heavy is imported here; names load what they need on first use. `explore` is no name of its own, since it would
+hide the subpackage: `from bitspike.explore import explore`.
 """
 
 from __future__ import annotations
