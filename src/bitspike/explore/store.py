@@ -64,6 +64,7 @@ class Store:
             name: optuna.distributions.CategoricalDistribution(list(values)) for name, values in dimensions.items()
         }
         self._finished: dict[int, Trial] = {}
+        self._lock = _claim_lock(self._storage)
 
     def trials(self) -> list[Trial]:
         """All trials, by number."""
@@ -95,9 +96,22 @@ class Store:
         from optuna.trial import TrialState
 
         try:
-            return bool(self._storage.set_trial_state_values(self._id(number), TrialState.RUNNING))
+            with self._one_at_a_time():
+                return bool(self._storage.set_trial_state_values(self._id(number), TrialState.RUNNING))
         except UpdateFinishedTrialError:
             return False
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """SQLite knows no lock for a single row, so that two processes could take the same trial."""
+        if self._lock is None:
+            yield
+            return
+        self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def tell(self, number: int, state: str, row: Mapping[str, Any]) -> None:
         """Write down the end of a trial; where another process has done so, its word stands."""
@@ -185,9 +199,9 @@ def join_store(
     import optuna
 
     told = False
-    end = time.monotonic() + PATIENCE
     with _reachable(where):
         storage = _storage(where)
+        end = time.monotonic() + PATIENCE
         while True:
             try:
                 study = optuna.load_study(study_name=name, storage=storage)
@@ -198,14 +212,14 @@ def join_store(
                 _refuse_other(where, name, attributes[_IDENTITY], json.loads(json.dumps(identity)))
             if _BASELINE in attributes:
                 return Store(study, dimensions, objectives)
+            if not told:
+                log.warning("waiting for the study %r in %s to be begun", name, shown(where))
+                told = True
             if time.monotonic() > end:
                 raise ValueError(
                     f"nobody has begun the study {name!r} in {shown(where)} for {PATIENCE:g} seconds; "
                     "one process must explore without join"
                 )
-            if not told:
-                log.warning("waiting for the study %r in %s to be begun", name, shown(where))
-                told = True
             time.sleep(min(1.0, PATIENCE / 10))
 
 
@@ -314,24 +328,47 @@ def _database(url: str) -> Any:
 
     if not re.match(r"[a-z0-9+]+://", url):
         raise ValueError(f"the storage is {url!r}; give a URL such as sqlite:///study.db or postgresql://HOST/NAME")
-    if re.fullmatch(r"sqlite(\+\w+)?://(/?|/:memory:)", url):
-        raise ValueError(f"the storage is {url!r}, which lives in one process only; name a file: sqlite:///study.db")
     # SQLAlchemy would take the older psycopg2 for the short name.
     full = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+    try:
+        parts = sqlalchemy.engine.make_url(full)
+    except (ValueError, sqlalchemy.exc.ArgumentError) as error:
+        raise ValueError(f"the storage {shown(url)} is no URL of a database: {_first_line(error)}") from None
     options: dict[str, Any] = {"pool_pre_ping": True}
-    if full.startswith("sqlite"):
+    if parts.get_backend_name() == "sqlite":
+        if parts.database in (None, "", ":memory:"):
+            raise ValueError(f"the storage is {url!r}, which is one process's own; name a file: sqlite:///study.db")
         options["connect_args"] = {"timeout": 60}  # seconds that it waits while another process writes
-    elif full.startswith("postgresql+psycopg:"):
+    elif parts.drivername == "postgresql+psycopg":
         options["connect_args"] = {"connect_timeout": 10}
-    for tries_left in (4, 3, 2, 1, 0):
-        try:
-            return RDBStorage(full, engine_kwargs=options)
-        except sqlalchemy.exc.SQLAlchemyError as error:
-            # Several processes that come first make the same tables.
-            if not tries_left or not re.search("already exists|duplicate key", str(error)):
-                raise
-            time.sleep(0.5)
-    return None
+    with _loggers_kept():
+        for tries_left in (4, 3, 2, 1):
+            try:
+                return RDBStorage(full, engine_kwargs=options)
+            except sqlalchemy.exc.SQLAlchemyError as error:
+                # Several processes that come first make the same tables.
+                if not re.search("already exists|duplicate key|UNIQUE", str(error)):
+                    raise
+                time.sleep(0.5 * (5 - tries_left))
+        return RDBStorage(full, engine_kwargs=options)
+
+
+@contextmanager
+def _loggers_kept() -> Iterator[None]:
+    """Where nobody has set up logging, optuna's alembic would, and silence all loggers that are there already."""
+    root, handler = logging.getLogger(), logging.NullHandler()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+
+
+def _claim_lock(storage: Any) -> FileLock | None:
+    url = getattr(getattr(getattr(storage, "_backend", None), "engine", None), "url", None)
+    if url is None or url.get_backend_name() != "sqlite":
+        return None
+    return FileLock(Path(f"{url.database}.lock"))
 
 
 class FileLock:
