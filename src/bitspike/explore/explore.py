@@ -142,9 +142,7 @@ def _proposer(setting: Setting, sampler: str, trials: int, generation: int, *, s
 def _identity(setting: Setting, proposer: Proposer) -> dict[str, Any]:
     """What makes this exploration, and no other one."""
     net = setting.net
-    layers = [
-        [step.name, type(step.block).__name__, step.block.extra_repr(), step.sources, step.shape] for step in trace(net)
-    ]
+    layers = [[step.name, repr(step.block), _plain(step.block), step.sources, step.shape] for step in trace(net)]
     return {
         "space": setting.space.to_dict(),
         "network": weights_digest(dict(net.state_dict()), layers=layers),
@@ -158,6 +156,19 @@ def _identity(setting: Setting, proposer: Proposer) -> dict[str, Any]:
         "statistics": setting.statistics,
         "seed": setting.seed,
         "train": setting.recipe.training_dict() if setting.recipe is not None else None,
+    }
+
+
+_PASSING = ("training", "progress", "stream", "label", "in_real_form")
+"""What a block has for a while only, such as how far its training is."""
+
+
+def _plain(block: nn.Module) -> dict[str, str]:
+    """What a block was made with, besides its weights: strides, time steps, scales."""
+    return {
+        name: repr(value)
+        for name, value in vars(block).items()
+        if isinstance(value, int | float | str | tuple) and not name.startswith("_") and name not in _PASSING
     }
 
 
