@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -81,6 +81,13 @@ def weight_specs() -> st.SearchStrategy[WeightSpec]:
 
 
 def membrane_specs() -> st.SearchStrategy[MembraneSpec]:
+    amounts = st.sampled_from((None, None, 0.0, 0.4, 0.5, 2.0, 3.3))
+    return st.tuples(_membrane_specs(), amounts).map(
+        lambda pair: replace(pair[0], subtract=pair[1]) if pair[0].reset == "soft" else pair[0]
+    )
+
+
+def _membrane_specs() -> st.SearchStrategy[MembraneSpec]:
     return st.builds(
         MembraneSpec,
         bits=st.sampled_from((2, 2, 3, 4, 4, 5, 6, 8, 11, 16)),
@@ -90,6 +97,8 @@ def membrane_specs() -> st.SearchStrategy[MembraneSpec]:
         threshold=st.sampled_from((1.0, 1.0, 0.5, 0.3, 2.75)),
         range=st.sampled_from((None, None, 0.5, 1.7, 4.0)),
         seed=st.integers(0, 2**32 - 1),
+        strict=st.booleans(),
+        threshold_bits=st.sampled_from((32, 32, 32, 2, 4, 6, 8, 12, 16)),
     )
 
 

@@ -67,7 +67,7 @@ def test_a_folder_belongs_to_one_process(folder):
     assert len(run(**FEW, out=folder)) == 2
 
 
-@pytest.mark.parametrize("sampler", ["exhaustive", "nsga2", "tpe", "random"])
+@pytest.mark.parametrize("sampler", ["exhaustive", "one-at-a-time", "nsga2", "tpe", "random"])
 @pytest.mark.parametrize(
     ("space", "says"),
     [

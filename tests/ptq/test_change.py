@@ -73,6 +73,16 @@ def test_all_patterns_that_match_count_in_their_order():
     assert applied(change, name="fc").layer.membrane.bits == 3
 
 
+def test_tables_count_together_so_a_scale_may_stand_apart_from_its_bits():
+    change = {"ends": {"scale": "mse"}, "override": {"fc": {"weight": {"bits": 4}}}}
+    assert applied(change, name="fc", end=True).layer.weight == WeightSpec(bits=4, scale="mse")
+    assert applied(change, name="conv", end=True).layer.weight == WeightSpec()
+    other = {"weight": {"bits": 4, "scale": "power_of_two", "fraction": 2, "rounding": "floor"}}
+    grid = {**other, "override": {"a": {"weight": {"grid": "odd"}}, "b": {"weight": {"scale": "mse"}}}}
+    assert applied(grid, name="a").layer.weight == WeightSpec(bits=4, grid="odd")
+    assert applied(grid, name="b").layer.weight == WeightSpec(bits=4, scale="mse", rounding="floor")
+
+
 def test_a_change_is_plain_data():
     change = SpecChange.of(
         {"bits": "2w4u", "membrane": {"range": "mse"}, "override": {"a*": "3w", "b": {"weight": {"scale": "mse"}}}}

@@ -63,7 +63,7 @@ def spec_of_layers(layers: Mapping[str, LayerState]) -> QuantSpec:
 
 _Spec = TypeVar("_Spec", WeightSpec, MembraneSpec)
 _GRID = ("bits", "grid", "scale", "rounding", "fraction")  # of weights
-_CHOSEN = {"range": "threshold", "fraction": "auto"}
+_CHOSEN = {"range": "threshold", "subtract": "threshold", "fraction": "auto"}
 """How a table says None, which TOML does not know."""
 
 

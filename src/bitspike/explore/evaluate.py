@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bitspike.block import ImageInput, blocks_of
 from bitspike.block.base import in_mode
 from bitspike.block.spec_of import LayerState, layer_states, spec_of
 from bitspike.drawing import drawn_batches, stream
@@ -195,6 +196,12 @@ def seeded(change: SpecChange, seed: int) -> SpecChange:
 
 def _finds_ranges(net: nn.Module, change: SpecChange) -> bool:
     return any(item.range for item in wanted_specs(net, change).values())
+
+
+def time_steps_of(net: nn.Module, data: Dataset) -> int:
+    """For how many time steps a network sees a sample of this data."""
+    shown = [block.time_steps for _, block in blocks_of(net) if isinstance(block, ImageInput)]
+    return data.time_steps or (shown[0] if shown else 1)
 
 
 def default_recipe(data: Dataset, time_steps: int) -> Recipe:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,16 @@ class Exploration:
         """From what is stored."""
         rows = tuple(Row(trial.number, trial.state, trial.choices, dict(trial.row or {})) for trial in trials)
         return Exploration(tuple(identity["objectives"]), baseline, rows, identity)
+
+    @staticmethod
+    def from_dict(plain: Mapping[str, Any]) -> Exploration:
+        """Read `to_dict`'s form."""
+        rows = []
+        for told in plain["rows"]:
+            numbers = {key: value for key, value in told.items() if key not in ("number", "state", "choices")}
+            rows.append(Row(int(told["number"]), str(told["state"]), dict(told["choices"]), numbers))
+        baseline = Baseline(float(plain["baseline"]["accuracy"]), int(plain["baseline"]["memory"]))
+        return Exploration(tuple(plain["objectives"]), baseline, tuple(rows), dict(plain["identity"]))
 
     @property
     def finished(self) -> tuple[Row, ...]:

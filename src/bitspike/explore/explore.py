@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,12 @@ from torch import nn
 
 from bitspike.allocation import keep_freed_memory
 from bitspike.atomic import atomic_write
-from bitspike.block import ImageInput, blocks_of
 from bitspike.block.base import count as check_count
 from bitspike.block.quantize import foreign_modules
 from bitspike.block.spec_of import spec_of
 from bitspike.data import Dataset, split_validation
 from bitspike.drawing import check_draw
-from bitspike.explore.evaluate import Setting, default_recipe
+from bitspike.explore.evaluate import Setting, default_recipe, time_steps_of
 from bitspike.explore.executor import Executor, InProcess, LocalProcesses
 from bitspike.explore.exploration import Exploration
 from bitspike.explore.numbers import check_objectives
@@ -102,7 +102,7 @@ def explore(
         objectives=check_objectives(objectives),
         calibration=calibration,
         seed=seed,
-        recipe=train or default_recipe(data, _time_steps(net, data)),
+        recipe=train or default_recipe(data, time_steps_of(net, data)),
         folder=folder,
         statistics=statistics,
     )
@@ -130,11 +130,23 @@ def explore(
             return table.finish(store.trials())
 
 
+def read_table(folder: str | Path) -> Exploration:
+    """The table of an exploration's folder, as far as it is written."""
+    file = Path(folder) / TABLE
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} holds no table of an exploration; `bitspike explore` writes it")
+    try:
+        return Exploration.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} cannot be read: {error!r}") from None
+
+
 def _proposer(setting: Setting, sampler: str, trials: int, generation: int, *, stops: bool) -> Proposer:
     """stops: some stop early, by what earlier generations came to; else trying everything needs no generations."""
     name = chosen_sampler(sampler, setting.space)
-    size = generation if stops or name != "exhaustive" else 0
-    proposer = Proposer(setting.space, setting.states, setting.objectives, name, trials, size, setting.seed)
+    proposer = Proposer(setting.space, setting.states, setting.objectives, name, trials, generation, setting.seed)
+    if proposer.takes_all and not stops:
+        proposer = replace(proposer, generation=0)
     proposer.proposals(0, [])  # refuses a space in which nothing can be, before anything is written
     return proposer
 
@@ -170,11 +182,6 @@ def _plain(block: nn.Module) -> dict[str, str]:
         for name, value in vars(block).items()
         if isinstance(value, int | float | str | tuple) and not name.startswith("_") and name not in _PASSING
     }
-
-
-def _time_steps(net: nn.Module, data: Dataset) -> int:
-    shown = [block.time_steps for _, block in blocks_of(net) if isinstance(block, ImageInput)]
-    return data.time_steps or (shown[0] if shown else 1)
 
 
 def _check_place(workers: int, on: str, storage: str | None, *, join: bool) -> None:

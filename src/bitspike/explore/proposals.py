@@ -19,7 +19,7 @@ from bitspike.explore.pareto import LARGER_IS_BETTER
 from bitspike.explore.space import Choices, Space
 from bitspike.explore.store import COMPLETE, Trial
 
-SAMPLERS = ("exhaustive", "nsga2", "tpe", "random")
+SAMPLERS = ("exhaustive", "one-at-a-time", "nsga2", "tpe", "random")
 EXHAUSTIVE_UP_TO = 1000
 """Candidates that are all tried where no sampler is named."""
 
@@ -50,9 +50,14 @@ class Proposer:
     generation: int
     seed: int
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether what is tried is known before anything is."""
+        return self.sampler in ("exhaustive", "one-at-a-time")
+
     def proposals(self, generation: int, finished: Sequence[Trial]) -> list[Proposal]:
         """The candidates of a generation, from the trials of all earlier ones; none where all is done."""
-        if self.sampler == "exhaustive":
+        if self.takes_all:
             everything = self.distinct
             size = self.generation or len(everything)
             return [Proposal(choices, {}) for choices in everything[generation * size : (generation + 1) * size]]
@@ -61,7 +66,7 @@ class Proposer:
 
     def next_one(self, trials: Sequence[Trial]) -> list[Proposal]:
         """One more candidate beside those that are there, finished or not; none where all is done."""
-        if self.sampler == "exhaustive":
+        if self.takes_all:
             return [Proposal(choices, {}) for choices in self.distinct[len(trials) : len(trials) + 1]]
         if len(trials) >= self.trials:
             return []
@@ -72,7 +77,7 @@ class Proposer:
         """All choices of the space that can be, without those that come to the same as earlier ones."""
         found, seen = [], set()
         refusal = ""
-        for choices in self.space:
+        for choices in self.space if self.sampler == "exhaustive" else self.space.one_at_a_time():
             try:
                 key = self.meaning(choices)
             except (ValueError, TypeError) as error:

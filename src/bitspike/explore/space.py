@@ -86,6 +86,14 @@ class Space:
         for values in itertools.product(*self.dimensions.values()):
             yield dict(zip(self.dimensions, values, strict=True))
 
+    def one_at_a_time(self) -> Iterator[dict[str, Any]]:
+        """The first value of every dimension, then each other value of one dimension alone."""
+        first = {name: values[0] for name, values in self.dimensions.items()}
+        yield first
+        for name, values in self.dimensions.items():
+            for value in values[1:]:
+                yield {**first, name: value}
+
     def candidate(self, choices: Choices) -> Candidate:
         """The candidate that choices stand for."""
         if missing := [name for name in self.dimensions if name not in choices]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bitspike.integer.limits import LARGEST_TABLE, LONGEST_NAME
 
 KIND = "bitspike integer network"
-VERSION = 1
+VERSION = 2
 
 Tensors: TypeAlias = dict[str, NDArray[np.integer[Any]]]
 

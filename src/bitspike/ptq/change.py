@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from bitspike.spec import (
@@ -63,7 +63,7 @@ class SpecChange:
 
     Beyond a recipe's table, `membrane.range` may be one of `RANGES`, and `membrane.leak_bits = b` takes the nearest of
     the leaks k / 2^b. A leak that shifts cannot express becomes the nearest one that they can, where a membrane is
-    quantized.
+    quantized; a reset that acts behind the leak (`MembraneSpec.resets_behind_leak`) then still does.
     """
 
     weight: Mapping[str, Any] = field(default_factory=dict)
@@ -105,17 +105,27 @@ class SpecChange:
                 raise ValueError(f"the override {pattern!r} matches no layer; layers are {', '.join(known)}")
 
     def apply(self, name: str, layer: LayerSpec, *, end: bool) -> Wanted:
-        """What a layer that has this description gets."""
-        weight = _changed_weight("ends" if end else "weight", layer.weight, self.ends if end else self.weight)
-        membrane, how = _changed_membrane("membrane", layer.membrane, self.membrane)
+        """What a layer that has this description gets: all tables that speak of it, the later ones on top, as one."""
+        weight, membrane = dict(self.ends if end else self.weight), dict(self.membrane)
+        where = "ends" if end else "weight"
         for pattern, tables in self.overrides.items():
-            if not fnmatch.fnmatchcase(name, pattern):
-                continue
-            where = f'override."{pattern}"'
-            weight = _changed_weight(f"{where}.weight", weight, tables.get("weight", {}))
-            membrane, found = _changed_membrane(f"{where}.membrane", membrane, tables.get("membrane", {}), how)
-            how = found
-        return Wanted(LayerSpec(weight, membrane), "" if membrane.is_float else how)
+            if fnmatch.fnmatchcase(name, pattern):
+                weight = _on_top(weight, tables.get("weight", {}))
+                membrane |= tables.get("membrane", {})
+                where = f'override."{pattern}".weight' if "weight" in tables else where
+        changed, how = _changed_membrane("membrane", layer.membrane, membrane)
+        found = LayerSpec(_changed_weight(where, layer.weight, weight), changed)
+        return Wanted(found, "" if changed.is_float else how)
+
+
+def _on_top(table: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """A table with another on top: what was said for another grid, or of another scale, does not hold any more."""
+    stale: set[str] = set()
+    if change.get("grid", table.get("grid")) != table.get("grid"):
+        stale = {"scale", "rounding", "fraction"}
+    elif change.get("scale", table.get("scale")) != table.get("scale"):
+        stale = {"fraction"}
+    return {**{key: value for key, value in table.items() if key not in stale}, **change}
 
 
 def _short(text: str) -> SpecChange:
@@ -161,22 +171,21 @@ def _changed_weight(where: str, base: WeightSpec, table: Mapping[str, Any]) -> W
     return with_changes(where, base, table)
 
 
-def _changed_membrane(
-    where: str, base: MembraneSpec, table: Mapping[str, Any], how: str = ""
-) -> tuple[MembraneSpec, str]:
+def _changed_membrane(where: str, base: MembraneSpec, table: Mapping[str, Any]) -> tuple[MembraneSpec, str]:
     plain = {key: value for key, value in table.items() if key != LEAK_BITS}
-    wanted = plain.get("range")
+    wanted, how = plain.get("range"), ""
     if isinstance(wanted, str) and wanted != "threshold":
         if wanted not in RANGES:
             raise ValueError(f"{where}.range is {wanted!r}; allowed: a positive number, {', '.join(RANGES)}")
         how = wanted
         plain["range"] = None
-    elif "range" in plain:
-        how = ""
     bits = plain.get("bits", base.bits)
     places = table.get(LEAK_BITS, MAX_LEAK_EXPONENT)
     if isinstance(places, bool) or not isinstance(places, int) or not 1 <= places <= MAX_LEAK_EXPONENT:
         raise ValueError(f"{where}.{LEAK_BITS} is {places!r}; allowed: 1 to {MAX_LEAK_EXPONENT}")
     if "leak" not in plain and (bits != FLOAT_BITS or LEAK_BITS in table):
         plain["leak"] = nearest_leak(base.leak, places)
-    return with_changes(where, base, plain), how
+    changed = with_changes(where, base, plain)
+    if changed.reset == "soft" and "subtract" not in plain and base.resets_behind_leak and changed.leak > 0:
+        changed = replace(changed, subtract=changed.threshold / float(changed.leak))
+    return changed, how
