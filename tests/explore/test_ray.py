@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,23 +20,32 @@ from needed_tools import need_module
 from studies import run
 
 HERE = Path(__file__).parent
+PATIENT = {"RAY_raylet_start_wait_time_s": "120"}
+"""Where everything runs at once, a node takes its time to begin."""
 
 
 def _on_a_cluster(case: str, folder: Path) -> dict[str, Any]:
     """What the program says in its last line; what Ray says besides is shown only where it fails."""
     need_module("ray")
     paths = [Path(bitspike.__file__).parents[1], HERE, HERE.parent]  # for processes of the cluster too
-    done = subprocess.run(
-        [sys.executable, str(HERE / "on_a_cluster.py"), case, str(folder / "study")],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    said, noise = folder / "said", folder / "noise"
+    with said.open("w") as out, noise.open("w") as err:  # no pipes: what Ray leaves running would hold them open
+        process = subprocess.Popen(
+            [sys.executable, str(HERE / "on_a_cluster.py"), case, str(folder / "study")],
+            env={**os.environ, **PATIENT, "PYTHONPATH": os.pathsep.join(map(str, paths))},
+            cwd=folder,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(300)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert code == 0, noise.read_text()[-3000:]
+    found: dict[str, Any] = json.loads(said.read_text().splitlines()[-1])
     return found
 
 

@@ -81,10 +81,10 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
     try:
         if address == "ray":
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-            ray.init(num_cpus=workers or os.cpu_count(), include_dashboard=False, **quiet)
+            ray.init(address="local", num_cpus=workers or os.cpu_count(), include_dashboard=False, **quiet)
         else:
             ray.init(address=address, **quiet)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray has no class of its own for it
         told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"there is no Ray cluster at {address}: {told}") from None
 
