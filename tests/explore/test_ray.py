@@ -20,8 +20,6 @@ from needed_tools import need_module
 from studies import run
 
 HERE = Path(__file__).parent
-PATIENT = {"RAY_raylet_start_wait_time_s": "120"}
-"""Where everything runs at once, a node takes its time to begin."""
 
 
 def _on_a_cluster(case: str, folder: Path) -> dict[str, Any]:
@@ -32,7 +30,7 @@ def _on_a_cluster(case: str, folder: Path) -> dict[str, Any]:
     with said.open("w") as out, noise.open("w") as err:  # no pipes: what Ray leaves running would hold them open
         process = subprocess.Popen(
             [sys.executable, str(HERE / "on_a_cluster.py"), case, str(folder / "study")],
-            env={**os.environ, **PATIENT, "PYTHONPATH": os.pathsep.join(map(str, paths))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
             cwd=folder,
             stdout=out,
             stderr=err,

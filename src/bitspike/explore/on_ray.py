@@ -77,16 +77,21 @@ class RayCluster:
 
 
 def _connect(ray: Any, address: str, workers: int | None) -> None:
-    quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
-    try:
-        if address == "ray":
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-            ray.init(address="local", num_cpus=workers or os.cpu_count(), include_dashboard=False, **quiet)
-        else:
-            ray.init(address=address, **quiet)
-    except Exception as error:  # Ray has no class of its own for it
-        told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"there is no Ray cluster at {address}: {told}") from None
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
+    if address == "ray":
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+        options |= {"num_cpus": workers or os.cpu_count(), "include_dashboard": False}
+    for tries_left in (2, 1, 0):
+        try:
+            ray.init(address="local" if address == "ray" else address, **options)
+            return
+        except Exception as error:  # Ray has no class of its own for it
+            told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            if address != "ray":
+                raise ValueError(f"there is no Ray cluster at {address}: {told}") from None
+            if not tries_left or "timed out" not in told:
+                raise ValueError(f"no Ray cluster can be begun on this machine: {told}") from None
+            ray.shutdown()  # it gives a node 30 seconds to begin, too few where a machine is busy
 
 
 _KNOWN: dict[str, Setting] = {}
