@@ -70,6 +70,11 @@ def integer_constants(config: StdpConfig) -> IntegerConstants:
     target = round(config.norm * steps_of_one)
     if target < 1:
         raise ValueError(f"norm is {config.norm:g}: the weights of {bits.weight} bits would all be 0; give a larger one")
+    if config.theta_plus >= bits.threshold_range:
+        raise ValueError(
+            f"theta_plus is {config.theta_plus:g} mV, but bits.threshold_range is {bits.threshold_range:g} mV; "
+            "give a larger range or less"
+        )
     fraction = bits.membrane - 1 - round(math.log2(bits.membrane_range))
     unit = 2.0**fraction
     half = 2 ** (bits.membrane - 1)

@@ -2,22 +2,16 @@
 
 /* sums[j] = W of the listed inputs, added in order. */
 static void add_rows_float(const float *weights, size_t stride, const uint32_t *list, int count, float *sums) {
-    enum { WIDE = 4 };
+    enum { WIDE = 4 }; /* vectors at once; the stride is a multiple */
     for (size_t j = 0; j < stride; j += WIDE * LANES) {
         reals total[WIDE] = {{0}};
-        const size_t left = (stride - j) / LANES < WIDE ? (stride - j) / LANES : WIDE;
-        if (left == WIDE) {
-            for (int a = 0; a < count; a++) {
-                const float *row = weights + list[a] * stride + j;
-                for (int w = 0; w < WIDE; w++) total[w] += *(const reals_loose *)(row + w * LANES);
-            }
-        } else {
-            for (int a = 0; a < count; a++) {
-                const float *row = weights + list[a] * stride + j;
-                for (size_t w = 0; w < left; w++) total[w] += *(const reals_loose *)(row + w * LANES);
-            }
+        for (int a = 0; a < count; a++) {
+            const float *row = weights + list[a] * stride + j;
+#pragma GCC unroll 4
+            for (int w = 0; w < WIDE; w++) total[w] += *(const reals_loose *)(row + w * LANES);
         }
-        for (size_t w = 0; w < left; w++) *(reals_loose *)(sums + j + w * LANES) = total[w];
+#pragma GCC unroll 4
+        for (int w = 0; w < WIDE; w++) *(reals_loose *)(sums + j + (size_t)(w * LANES)) = total[w];
     }
 }
 

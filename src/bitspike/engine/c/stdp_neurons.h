@@ -28,30 +28,31 @@ static void currents(const bs_stdp *net, const work *on, bool wide) {
     }
 }
 
+INLINE numbers chosen(numbers mask, numbers yes, numbers no) { return (yes & mask) | (no & ~mask); }
+
 /* Potentials of one step; decisions stay in on->current. Whether any threshold is reached. */
 static bool integrate_integer(const bs_stdp *net, work *on, uint32_t word) {
-    int32_t *restrict potential = (int32_t *)on->potential, *restrict current = (int32_t *)on->current;
-    const int32_t *restrict theta = (const int32_t *)on->theta;
-    int32_t *restrict refractory = on->refractory, *restrict reached = on->reached;
-    const uint32_t *restrict golden = on->golden;
-    const int32_t leak = net->leak, lowest = net->lowest, highest = net->highest, shift = net->theta_shift;
-    const int32_t threshold = net->threshold;
-    const uint32_t random = net->rounding == BS_STDP_STOCHASTIC ? ~0u : 0, fixed = random ? 0 : offset_of(net, 0, LEAK_BITS);
-    int32_t any = 0;
-    for (size_t j = 0; j < on->stride; j++) {
-        const int32_t in = refractory[j] == 0 ? current[j] * (1 << LEAK_BITS) : 0;
-        const int32_t decision = potential[j] * leak + in;
-        refractory[j] -= refractory[j] > 0;
-        const uint32_t offset = (((word + golden[j]) >> (32 - LEAK_BITS)) & random) + fixed;
-        int32_t stored = (decision + (int32_t)offset) >> LEAK_BITS;
-        stored = stored < lowest ? lowest : stored;
-        potential[j] = stored > highest ? highest : stored;
-        const int32_t hit = -(decision >= threshold + theta[j] * (1 << shift));
-        current[j] = decision;
-        reached[j] = hit;
-        any |= hit;
+    const numbers none = {0}, lowest = net->lowest + none, highest = net->highest + none;
+    const uint32_t random = net->rounding == BS_STDP_STOCHASTIC ? ~0u : 0;
+    const uint32_t fixed = random ? 0 : offset_of(net, 0, LEAK_BITS);
+    numbers any = none;
+    for (size_t j = 0; j < on->stride; j += LANES) {
+        const numbers wait = *(numbers *)(on->refractory + j), idle = wait == 0;
+        const numbers in = *(numbers *)(on->current + j) & idle;
+        const numbers decision = *(numbers *)(on->potential + j) * net->leak + in * (1 << LEAK_BITS);
+        *(numbers *)(on->refractory + j) = wait - (idle + 1); /* idle is -1: down to 0 */
+        const naturals drawn = (word + *(naturals *)(on->golden + j)) >> (32 - LEAK_BITS);
+        numbers stored = (decision + (numbers)((drawn & random) + fixed)) >> LEAK_BITS;
+        stored = chosen(stored < lowest, lowest, stored);
+        *(numbers *)(on->potential + j) = chosen(stored > highest, highest, stored);
+        const numbers reached = decision >= net->threshold + *(numbers *)(on->theta + j) * (1 << net->theta_shift);
+        *(numbers *)(on->current + j) = decision;
+        *(numbers *)(on->reached + j) = reached;
+        any |= reached;
     }
-    return any != 0;
+    int32_t found = 0;
+    for (int l = 0; l < LANES; l++) found |= any[l];
+    return found != 0;
 }
 
 static int fire_integer(const bs_stdp *net, work *on, uint32_t word, bool learn) {
@@ -84,11 +85,22 @@ static void settle_theta(const bs_stdp *net, work *on, uint32_t image) {
     }
 }
 
+enum { HALVES = VECTOR / 2 };
+typedef uint16_t halves __attribute__((vector_size(VECTOR)));
+typedef uint8_t bytes_loose LOOSE(VECTOR / 2);
+
+/* Bytes as numbers of 16 bits. */
+INLINE halves widened(const uint8_t *from) {
+#if defined(__AVX512VL__)
+    return (halves)_mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)from)); /* GCC 12 would take four */
+#else
+    return __builtin_convertvector(*(const bytes_loose *)from, halves);
+#endif
+}
+
 /* sums[j] = W of the listed inputs, W bytes: in 16 bits, which hold 256 of them, then in 32. */
 static void add_rows_bytes(const uint8_t *weights, size_t stride, const uint32_t *list, int count, int32_t *sums) {
-    enum { MOST = 256, HALVES = VECTOR / 2, WIDE = ALIGNED / HALVES };
-    typedef uint16_t halves __attribute__((vector_size(VECTOR)));
-    typedef uint8_t bytes_loose __attribute__((vector_size(HALVES), aligned(1), may_alias));
+    enum { MOST = 256, WIDE = ALIGNED / HALVES };
     for (size_t j = 0; j < stride; j += ALIGNED) {
         uint16_t kept[ALIGNED];
         for (int first = 0; first == 0 || first < count; first += MOST) {
@@ -97,8 +109,7 @@ static void add_rows_bytes(const uint8_t *weights, size_t stride, const uint32_t
             for (int a = first; a < last; a++) {
                 const uint8_t *row = weights + list[a] * stride + j;
 #pragma GCC unroll 8
-                for (int w = 0; w < WIDE; w++)
-                    total[w] += __builtin_convertvector(*(const bytes_loose *)(row + w * HALVES), halves);
+                for (int w = 0; w < WIDE; w++) total[w] += widened(row + w * HALVES);
             }
             memcpy(kept, total, sizeof kept);
             if (first == 0)
@@ -111,8 +122,8 @@ static void add_rows_bytes(const uint8_t *weights, size_t stride, const uint32_t
 
 /* The same of weights of 16 bits. */
 static void add_rows_wide(const uint16_t *weights, size_t stride, const uint32_t *list, int count, int32_t *sums) {
-    enum { HALVES = VECTOR / 2, WIDE = ALIGNED / LANES };
-    typedef uint16_t halves_loose __attribute__((vector_size(HALVES), aligned(1), may_alias));
+    enum { WIDE = ALIGNED / LANES };
+    typedef uint16_t halves_loose LOOSE(VECTOR / 2);
     for (size_t j = 0; j < stride; j += ALIGNED) {
         numbers total[WIDE] = {{0}};
         for (int a = 0; a < count; a++) {
