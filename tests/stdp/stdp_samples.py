@@ -21,7 +21,7 @@ def images(count: int, inputs: int, seed: int = 0) -> np.ndarray:
 
 def small(**changes) -> StdpConfig:
     """A lively small network."""
-    given = {"inputs": 49, "neurons": 13, "steps": 40, "norm": 12.0, "intensity": 300.0, "theta_plus": 0.2} | changes
+    given = {"inputs": 49, "neurons": 13, "steps": 40, "norm": 12.0, "intensity": 600.0, "theta_plus": 0.02} | changes
     return StdpConfig(**given)
 
 

@@ -52,7 +52,7 @@ def test_bad_settings_are_named(given, said):
 
 
 def test_a_wrong_type_is_named():
-    with pytest.raises(TypeError, match="neurons is 2.5; give a whole number"):
+    with pytest.raises(TypeError, match=r"neurons is 2\.5; give a whole number"):
         StdpConfig(neurons=2.5)
     with pytest.raises(TypeError, match="norm is '1'; give a number"):
         StdpConfig(norm="1")
@@ -75,7 +75,7 @@ def test_widths_that_do_not_fit_are_refused():
         integer_constants(StdpConfig(bits=StdpBits(threshold_range=512.0)))
     with pytest.raises(ValueError, match="too fine for a membrane of 6 bits"):
         integer_constants(StdpConfig(bits=StdpBits(membrane=6, membrane_range=4096.0, threshold_range=16.0)))
-    with pytest.raises(ValueError, match="outside bits.membrane_range"):
+    with pytest.raises(ValueError, match=r"outside bits\.membrane_range"):
         integer_constants(StdpConfig(threshold=-20.0, bits=StdpBits(membrane_range=32.0, threshold_range=16.0)))
     with pytest.raises(ValueError, match="theta_plus"):
         integer_constants(StdpConfig(theta_plus=500.0, bits=StdpBits()))

@@ -64,7 +64,9 @@ def _kernels() -> Any:
         try:
             function = getattr(found, name)
         except AttributeError:
-            raise UnusableLibrary(f"the engine has no {name}: it is of another version; install bitspike again") from None
+            raise UnusableLibrary(
+                f"the engine has no {name}: it is of another version; install bitspike again"
+            ) from None
         function.restype, function.argtypes = result, arguments
     return found
 

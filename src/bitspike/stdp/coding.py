@@ -28,8 +28,10 @@ def rate_table(config: StdpConfig) -> NDArray[np.uint32]:
 def as_inputs(images: Any, inputs: int) -> NDArray[np.uint8]:
     """Images as rows of pixels, uint8 [B, inputs]; what is out of range is refused."""
     given = np.asarray(images)
-    if given.ndim == 0 or (given.ndim > 1 and given.size and given[0].size != inputs) or (
-        given.ndim == 1 and given.size != inputs
+    if (
+        given.ndim == 0
+        or (given.ndim > 1 and given.size and given[0].size != inputs)
+        or (given.ndim == 1 and given.size != inputs)
     ):
         raise ValueError(
             f"the images have shape {given.shape}; the network takes [B, ...] with {inputs} pixels an image"

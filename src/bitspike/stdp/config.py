@@ -42,7 +42,7 @@ class StdpBits:
     scale: int = 16
     rounding: Rounding = "stochastic"
     membrane_range: float = 256.0
-    threshold_range: float = 128.0
+    threshold_range: float = 256.0
     ceiling: float = 1.0
     slack: float = 1.25
 
@@ -129,13 +129,13 @@ class StdpConfig:
             )
         if self.norm > self.inputs:
             raise ValueError(
-                f"norm is {self.norm:g} for {self.inputs} inputs, but a weight is 1 at most; give at most {self.inputs}, "
+                f"norm is {self.norm:g} for {self.inputs} inputs, but a weight is 1 at most; give at most that, "
                 f"such as {0.1 * self.inputs:g}"
             )
         self._refuse_weak_inhibitory_neurons()
 
     def _refuse_weak_inhibitory_neurons(self) -> None:
-        """An inhibitory neuron must spike exactly at its neuron's spikes: then its population is a delay of one step."""
+        """An inhibitory neuron must spike exactly at its neuron's spikes: the population is a delay of one step."""
         if self.topology == "direct":
             return
         if self.inhibitory_rest + self.excitation < self.inhibitory_threshold:

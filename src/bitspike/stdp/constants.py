@@ -69,7 +69,9 @@ def integer_constants(config: StdpConfig) -> IntegerConstants:
     steps_of_one = levels / bits.ceiling
     target = round(config.norm * steps_of_one)
     if target < 1:
-        raise ValueError(f"norm is {config.norm:g}: the weights of {bits.weight} bits would all be 0; give a larger one")
+        raise ValueError(
+            f"norm is {config.norm:g}: the weights of {bits.weight} bits would all be 0; give a larger one"
+        )
     if config.theta_plus >= bits.threshold_range:
         raise ValueError(
             f"theta_plus is {config.theta_plus:g} mV, but bits.threshold_range is {bits.threshold_range:g} mV; "
@@ -115,7 +117,7 @@ def _threshold(config: StdpConfig, bits: StdpBits, unit: float) -> int:
             f"the threshold lies {above:g} mV above rest, outside bits.membrane_range ({bits.membrane_range:g} mV); "
             "give a larger range"
         )
-    return round(above * unit * 2**LEAK_BITS)
+    return round(above * unit * 2.0**LEAK_BITS)
 
 
 def _theta_shift(bits: StdpBits, fraction: int, theta_fraction: int) -> int:

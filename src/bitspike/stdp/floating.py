@@ -99,9 +99,7 @@ def _learn(
         weights[place] = np.clip(weights[place], 0, 1)
 
 
-def _normalize(
-    config: StdpConfig, state: State, constants: FloatConstants, learned: NDArray[np.bool_]
-) -> None:
+def _normalize(config: StdpConfig, state: State, constants: FloatConstants, learned: NDArray[np.bool_]) -> None:
     kind = state.weights.dtype.type
     for neuron in np.flatnonzero(learned | (state.unsettled != 0)):
         column = state.weights[:, neuron]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Words = NDArray[np.uint32]
 
 # What a number is for: the second word of the key.
-INITIAL, LEARNING_INPUT, RESPONSE_INPUT, WEIGHTS, NEURONS, RESPONSE_NEURONS = range(6)
+INITIAL, LEARNING_INPUT, RESPONSE_INPUT, WEIGHTS, NEURONS, RESPONSE_NEURONS, ORDER = range(7)
 
 GOLDEN = 0x9E3779B9
 """Neurons that share a random word are this far apart: each is uniform, and neighbours lie far from each other."""

@@ -34,9 +34,7 @@ class State:
 
     def copy(self) -> State:
         """A state that shares nothing with this one."""
-        return State(
-            self.weights.copy(), self.theta.copy(), self.scale.copy(), self.unsettled.copy(), self.images
-        )
+        return State(self.weights.copy(), self.theta.copy(), self.scale.copy(), self.unsettled.copy(), self.images)
 
 
 def initial_state(config: StdpConfig, kind: type[np.floating] = np.float32) -> State:
