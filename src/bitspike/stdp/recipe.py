@@ -68,3 +68,44 @@ def read_table(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a valid TOML file: {error}") from None
     table.setdefault("name", path.stem)
     return table
+
+
+def list_stdp_recipes() -> dict[str, Path]:
+    """Name -> file of every recipe of this kind that comes with the package."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parents[1]
+    folders = [package / "recipes" / TABLE]
+    if (checkout / "pyproject.toml").is_file():
+        folders.append(checkout / "recipes" / TABLE)
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def find_stdp_recipe(name_or_path: str) -> Path | None:
+    """The file of a recipe of this kind, by name or path; None for every other recipe."""
+    known = list_stdp_recipes()
+    if name_or_path in known:
+        return known[name_or_path]
+    path = Path(name_or_path).expanduser()
+    if not path.is_file():
+        return None
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return None
+    return path if TABLE in table else None
+
+
+def apply_setting(table: dict[str, Any], setting: str) -> None:
+    """Set one value, such as network.neurons=1600, bits.weight=3 or stdp.passes=2, in a parsed recipe."""
+    path, equals, text = setting.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not equals or len(keys) != 2 or not all(keys):
+        raise ValueError(f'the setting "{setting}" must have the form TABLE.NAME=VALUE, such as network.neurons=1600')
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    here = table.setdefault(keys[0], {})
+    if not isinstance(here, dict):
+        raise ValueError(f'the setting "{setting}" goes into {keys[0]}, which is not a table but {here!r}')
+    here[keys[1]] = value
