@@ -37,9 +37,8 @@ def main() -> None:
     network.add_monitor(monitor, "spikes")
     winners = []
     for train in given["trains"]:
-        network.run(
-            inputs={"X": torch.from_numpy(train.astype(np.uint8)).unsqueeze(1)}, time=setup["steps"] * setup["dt"]
-        )
+        given_spikes = torch.from_numpy(train.astype(np.uint8)).unsqueeze(1)
+        network.run(inputs={"X": given_spikes}, time=setup["steps"] * setup["dt"])
         spikes = monitor.get("s").reshape(setup["steps"], setup["neurons"]).numpy()
         if (spikes.sum(1) > 1).any():
             raise RuntimeError("more than one neuron spiked in a step")

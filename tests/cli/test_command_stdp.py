@@ -9,7 +9,6 @@ import pytest
 from bitspike.stdp import load
 from bitspike.stdp.picture import receptive_fields, write_png
 from bitspike.stdp.recipe import StdpRecipe, list_stdp_recipes, read_table
-from conftest import run_here
 
 RECIPE = """
 [stdp]
@@ -34,9 +33,9 @@ def stdp_recipe(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(stdp_recipe, tmp_path_factory):
+def run(run_command, stdp_recipe, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "tiny"
-    done = run_here("train", stdp_recipe, "--out", folder, "--json")
+    done = run_command("train", stdp_recipe, "--out", folder, "--json")
     assert done.code == 0, done.err
     return folder, done
 
@@ -97,9 +96,10 @@ def test_measuring(run, cli):
 
 
 @pytest.mark.parametrize("command", [("certify",), ("lower",), ("export", "c")])
-def test_other_commands_name_it(run, cli, command):
+def test_other_commands_name_it(run, cli, command, tmp_path):
     folder, _ = run
-    done = cli(*command, folder / "model.bsp", "--json")
+    words = (tmp_path / "made",) if command == ("export", "c") else ()
+    done = cli(*command, folder / "model.bsp", *words, "--json")
     assert done.code == 2
     assert "STDP network" in done.json["error"]
 
@@ -128,7 +128,7 @@ def test_the_picture_is_what_the_weights_are(run, tmp_path):
     network = load(folder / "model.bsp")
     picture = receptive_fields(network)
     assert picture.shape == (4 * 9 - 1, 5 * 9 - 1)
-    strongest = network.state.weights[:, 6].reshape(8, 8)
+    strongest = network.state.weights[:, 6].reshape(8, 8).astype(float)
     np.testing.assert_array_equal(picture[9:17, 9:17], np.round(255 * strongest / strongest.max()))
     with pytest.raises(ValueError, match="an image of 3x3 has 9 pixels; the network has 64 inputs"):
         receptive_fields(network, (3, 3))

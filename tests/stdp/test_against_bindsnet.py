@@ -58,7 +58,7 @@ def strokes(count: int) -> np.ndarray:
     images = np.zeros((count, 28, 28), np.uint8)
     for image in images:
         for _ in range(3):
-            row, column, length = random.integers(3, 24, 2).tolist() + [int(random.integers(6, 14))]
+            row, column, length = random.integers((3, 3, 6), (24, 24, 14)).tolist()
             part = (slice(row, row + 3), slice(column, column + length))
             image[part if random.random() < 0.5 else part[::-1]] = random.integers(120, 256)
     return images.reshape(count, 784)

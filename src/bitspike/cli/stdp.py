@@ -20,16 +20,15 @@ PICTURE = "receptive-fields.png"
 
 def stdp_file(given: Path) -> Path | None:
     """The file of an unsupervised network that a path means: itself, or that of a finished run's folder."""
-    from bitspike.stdp.file import STATE_KIND, is_stdp_file, kind_of
+    from bitspike.integer.container import kind_of
+    from bitspike.stdp.file import STATE_KIND, is_stdp_file
     from bitspike.stdp.training import MODEL_FILE, STATE_FILE
 
     path = given.expanduser()
     if path.is_dir():
         inside = path / MODEL_FILE
         if not inside.is_file() and kind_of(path / STATE_FILE) == STATE_KIND:
-            raise ValueError(
-                f"{path} holds a run that is not finished; the train command that began it goes on from there"
-            )
+            raise ValueError(f"{path} holds a run that is not finished; its train command goes on from there")
         path = inside
     return path if is_stdp_file(path) else None
 

@@ -108,11 +108,14 @@ def _learn(
     """All passes, from where the network is."""
     total, count = recipe.passes * len(rest), len(rest)
     pixels = rest.inputs.reshape(count, -1)
+    order, ordered = order_of_pass(recipe.network.seed, 0, count), 0
     saved = time.perf_counter()
     with StopRequest() as stop:
         while network.state.images < total:
             number, place = divmod(network.state.images, count)
-            chosen = order_of_pass(recipe.network.seed, number, count)[place : place + _AT_ONCE]
+            if number != ordered:
+                order, ordered = order_of_pass(recipe.network.seed, number, count), number
+            chosen = order[place : place + _AT_ONCE]
             began = time.perf_counter()
             network.learn(pixels[chosen])
             progress["seconds"] += time.perf_counter() - began
