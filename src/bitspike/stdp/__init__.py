@@ -13,6 +13,7 @@ from bitspike.stdp.evaluate import StdpEvaluation, evaluate
 from bitspike.stdp.file import load, save
 from bitspike.stdp.labels import Labels
 from bitspike.stdp.network import StdpNetwork
+from bitspike.stdp.quantize import quantized
 from bitspike.stdp.recipe import StdpRecipe
 from bitspike.stdp.training import StdpResult, train_stdp
 
@@ -26,6 +27,7 @@ __all__ = [
     "StdpResult",
     "evaluate",
     "load",
+    "quantized",
     "save",
     "train_stdp",
 ]

@@ -84,7 +84,7 @@ def integer_constants(config: StdpConfig) -> IntegerConstants:
     strongest = max(config.rate_post, config.rate_pre, 1e-9) * steps_of_one
     update_shift = min(28, math.floor(30 - math.log2(strongest)))
     traces = 2**bits.trace - 1
-    theta_fraction = bits.threshold - round(math.log2(bits.threshold_range))
+    theta_fraction = round(math.log2(theta_units(bits)))
     steps = np.arange(config.steps + 1)
     return IntegerConstants(
         levels=levels,
@@ -108,6 +108,11 @@ def integer_constants(config: StdpConfig) -> IntegerConstants:
         down=round(config.rate_pre * steps_of_one * 2.0**update_shift / traces),
         trace=np.round(np.exp(-steps * config.dt / config.trace_tau) * traces).astype(np.int32),
     )
+
+
+def theta_units(bits: StdpBits) -> float:
+    """How many units of the adaptive threshold are a mV."""
+    return float(2.0**bits.threshold / bits.threshold_range)
 
 
 def _threshold(config: StdpConfig, bits: StdpBits, unit: float) -> int:
