@@ -27,6 +27,12 @@ ROUNDINGS = ("stochastic", "nearest", "truncation")
 FLOAT, INTEGER = "stdp-mnist-float", "stdp-mnist"
 WIDE_STATE = ("bits.membrane=16", "bits.threshold=16", "bits.trace=8", "bits.scale=16")
 """So that truncation and nearest are seen in the weights, not in thresholds that never rise."""
+TITLES = {
+    "main": "",
+    "itq": "learned in integers",
+    "ptq": "quantized after training",
+    "state": "widths of the neurons",
+}
 LARGE = ("network.neurons=1600", "stdp.passes=2")
 
 
