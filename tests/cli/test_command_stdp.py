@@ -95,13 +95,21 @@ def test_measuring(run, cli):
     assert "a device that learns" in cli("measure", folder).out
 
 
-@pytest.mark.parametrize("command", [("certify",), ("lower",), ("export", "c")])
-def test_other_commands_name_it(run, cli, command, tmp_path):
+@pytest.mark.parametrize("command", [("certify",), ("lower",), ("prune",)])
+def test_other_commands_name_it(run, cli, command):
     folder, _ = run
-    words = (tmp_path / "made",) if command == ("export", "c") else ()
-    done = cli(*command, folder / "model.bsp", *words, "--json")
+    done = cli(*command, folder / "model.bsp", "--json")
     assert done.code == 2
     assert "STDP network" in done.json["error"]
+
+
+def test_export(run, cli, tmp_path):
+    folder, _ = run
+    found = cli("export", "c", folder, tmp_path / "made", "--data", "digits", "--json").json
+    assert found["learning_bytes"] > found["responding_bytes"]
+    assert "int main" in (tmp_path / "made" / "stdp_selftest.c").read_text()
+    shown = cli("export", "c", folder / "model.bsp", tmp_path / "made", "--force").out
+    assert "stdp_present" in shown
 
 
 def test_a_run_under_way_is_named(run, cli, tmp_path):

@@ -211,6 +211,43 @@ def measure_stdp(
     return 0
 
 
+def export_stdp(
+    output: Output,
+    file: Path,
+    out: Path,
+    *,
+    data: str | None,
+    split: str,
+    samples: int,
+    force: bool,
+    data_root: Path | None,
+    download: bool,
+) -> int:
+    """C99 of an unsupervised network, which learns on the device."""
+    import numpy as np
+
+    from bitspike.stdp import load
+    from bitspike.stdp.export import export_stdp as write
+
+    network = load(file)
+    if data is None:
+        shape = (samples, network.config.inputs)
+        chosen = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    else:
+        chosen = _samples(network, data, split, data_root, download).inputs[:samples]
+    report = write(network, out, chosen, overwrite=force)
+    rows = [
+        ("memory while learning", f"{report.learning_bytes:,}"),
+        ("memory with STDP_LEARN=0", f"{report.responding_bytes:,}"),
+        ("constant data", f"{report.constant_bytes:,}"),
+    ]
+    output.show(f"{report.folder}: {len(report.files)} files; functions stdp_init, stdp_present, stdp_class")
+    output.show(table("", ("", "bytes"), rows))
+    output.hint(f"code and stack come on top; next: make -C {report.folder} test")
+    output.finish({"model": str(file), "data": data, **report.to_dict()})
+    return 0
+
+
 def list_stdp() -> list[dict[str, Any]]:
     """The recipes of this kind, as plain data."""
     from bitspike.stdp.recipe import StdpRecipe, list_stdp_recipes, read_table
