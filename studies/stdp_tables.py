@@ -25,6 +25,7 @@ DATA = ("mnist", "fashion-mnist")
 WIDTHS = (8, 6, 5, 4, 3)
 ROUNDINGS = ("stochastic", "nearest", "truncation")
 FLOAT, INTEGER = "stdp-mnist-float", "stdp-mnist"
+ROWS = {"float": FLOAT, "4 bits": INTEGER, "3 bits": "stdp-mnist-3bits"}
 WIDE_STATE = ("bits.membrane=16", "bits.threshold=16", "bits.trace=8", "bits.scale=16")
 """So that truncation and nearest are seen in the weights, not in thresholds that never rise."""
 TITLES = {
@@ -33,22 +34,21 @@ TITLES = {
     "ptq": "quantized after training",
     "state": "widths of the neurons",
 }
-LARGE = ("network.neurons=1600", "stdp.passes=2")
+LARGE = ("network.neurons=1600", "network.theta_plus=0.2", "stdp.passes=2")
+
+
+def _row(data: str, row: str, seed: int) -> StdpRun:
+    model = f"stdp-{data}-{row.replace(' ', '')}" if seed == 0 and row != "float" else ""
+    return StdpRun("main", data, f"{row} N=400", seed, ROWS[row], model=model)
 
 
 def runs() -> list[StdpRun]:
     """All runs, the most wanted first."""
-    main = []
-    for seed in SEEDS:
-        for data in DATA:
-            name = f"stdp-{data}-4bits" if seed == 0 else ""
-            main.append(StdpRun("main", data, "float N=400", seed, FLOAT))
-            main.append(StdpRun("main", data, "4 bits N=400", seed, INTEGER, model=name))
-            main.append(StdpRun("main", data, "3 bits N=400", seed, "stdp-mnist-3bits"))
+    main = [_row(data, row, seed) for data in DATA for seed in SEEDS for row in ROWS]
     large = [
-        StdpRun("main", "mnist", f"{row} N=1600", seed, recipe, LARGE)
+        StdpRun("main", "mnist", f"{row} N=1600", seed, ROWS[row], LARGE)
         for seed in SEEDS
-        for row, recipe in (("float", FLOAT), ("4 bits", INTEGER))
+        for row in ("float", "4 bits")
     ]
     widths = [
         StdpRun(
@@ -91,7 +91,7 @@ def runs() -> list[StdpRun]:
             ("scale 8", ("bits.scale=8",)),
         )
     ]
-    return main + large + widths + after + state
+    return main[: len(SEEDS) * len(ROWS)] + large + main[len(SEEDS) * len(ROWS) :] + widths + after + state
 
 
 def table(rows: Iterable[Mapping[str, Any]], name: str, data: str) -> str:
