@@ -95,7 +95,7 @@ def execute(run: StdpRun, folder: Path) -> dict[str, Any]:
         "missing_classes": [] if labels is None else labels.missing_classes,
         "passes": recipe.passes,
         "training_images": len(data) - recipe.validation,
-        "seconds": round(result.results["seconds"], 1),
+        "cpu_seconds": round(result.results["cpu_seconds"], 1),
         "memory": cost.memory.total,
         "float_memory": cost.float_memory.total,
         "memory_ratio": round(cost.float_memory.total / cost.memory.total, 3),

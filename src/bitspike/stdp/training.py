@@ -64,7 +64,7 @@ def train_stdp(
             return _finished(out, identity, test)
     refuse_other_images(recipe, data)
     rest, held = split_validation(data, count=recipe.validation) if recipe.validation else (data, None)
-    network, progress = StdpNetwork(recipe.network), {"seconds": 0.0, "history": []}
+    network, progress = StdpNetwork(recipe.network), {"seconds": 0.0, "cpu_seconds": 0.0, "history": []}
     resumed = False
     if out is not None and resume and (out / STATE_FILE).is_file():
         network, stored, progress = load_state(out / STATE_FILE)
@@ -116,9 +116,10 @@ def _learn(
             if number != ordered:
                 order, ordered = order_of_pass(recipe.network.seed, number, count), number
             chosen = order[place : place + _AT_ONCE]
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             network.learn(pixels[chosen])
             progress["seconds"] += time.perf_counter() - began
+            progress["cpu_seconds"] += time.process_time() - used
             told("learning", network.state.images, total)
             if network.state.images % count == 0:
                 progress["history"].append(_record(recipe, rest, held, network, number, progress["seconds"]))
@@ -176,6 +177,7 @@ def _results(
         "passes": recipe.passes,
         "images": network.state.images,
         "seconds": progress["seconds"],
+        "cpu_seconds": progress["cpu_seconds"],
         "images_per_second": network.state.images / max(1e-9, progress["seconds"]),
         "history": history,
         "silent_neurons": 0 if labels is None else labels.silent_neurons,
