@@ -305,8 +305,9 @@ def _integrate(block: SpikingBlock, natural: NDArray, gain: NDArray, ratio: NDAr
     for t, current in enumerate(natural):
         full = float(spec.leak) * stored + current
         clear = clear & (np.abs(full - spec.threshold) > slack)
-        fired = full >= spec.threshold
-        kept = full * ~fired if spec.reset == "hard" else full - spec.threshold * fired
+        fired = full > spec.threshold if spec.strict else full >= spec.threshold
+        amount = spec.threshold if spec.subtract is None else spec.subtract
+        kept = full * ~fired if spec.reset == "hard" else full - amount * fired
         offset: float | NDArray = 0.5 if spec.rounding == "nearest" else 0.0
         if spec.rounding == "stochastic":
             pixels = math.prod(natural.shape[3:])

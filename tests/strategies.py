@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -55,8 +55,18 @@ def weight_specs() -> st.SearchStrategy[WeightSpec]:
     wide = st.builds(
         WeightSpec,
         bits=st.integers(2, 8),
+        scale=st.sampled_from(GRID_SCALES["twos_complement"]),
         per=st.sampled_from(("channel", "layer")),
         normalize=st.sampled_from(("none", "channel", "layer")),
+        rounding=st.sampled_from(("nearest", "floor", "stochastic")),
+        seed=st.integers(0, 2**32 - 1),
+    )
+    fixed_point = st.builds(
+        WeightSpec,
+        bits=st.integers(2, 8),
+        scale=st.just("power_of_two"),
+        rounding=st.sampled_from(("nearest", "floor", "stochastic")),
+        fraction=st.integers(0, 7),
     )
     odd = st.builds(
         WeightSpec,
@@ -67,10 +77,17 @@ def weight_specs() -> st.SearchStrategy[WeightSpec]:
         normalize=st.sampled_from(("none", "channel", "layer")),
         percentile=st.sampled_from((0.99, 0.6, 1.0)),
     )
-    return binary | wide | odd
+    return binary | wide | fixed_point | odd
 
 
 def membrane_specs() -> st.SearchStrategy[MembraneSpec]:
+    amounts = st.sampled_from((None, None, 0.0, 0.4, 0.5, 2.0, 3.3))
+    return st.tuples(_membrane_specs(), amounts).map(
+        lambda pair: replace(pair[0], subtract=pair[1]) if pair[0].reset == "soft" else pair[0]
+    )
+
+
+def _membrane_specs() -> st.SearchStrategy[MembraneSpec]:
     return st.builds(
         MembraneSpec,
         bits=st.sampled_from((2, 2, 3, 4, 4, 5, 6, 8, 11, 16)),
@@ -80,6 +97,8 @@ def membrane_specs() -> st.SearchStrategy[MembraneSpec]:
         threshold=st.sampled_from((1.0, 1.0, 0.5, 0.3, 2.75)),
         range=st.sampled_from((None, None, 0.5, 1.7, 4.0)),
         seed=st.integers(0, 2**32 - 1),
+        strict=st.booleans(),
+        threshold_bits=st.sampled_from((32, 32, 32, 2, 4, 6, 8, 12, 16)),
     )
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from needed_tools import need_tool
+from needed_tools import need_module, need_tool
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -22,6 +22,7 @@ PAGES = sorted(
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NEEDS_DATA = re.compile(r"# needs data: ([\w, -]+)\n")
+NEEDS_MODULES = re.compile(r"# needs: ([\w, -]+)\n")
 NEEDS_TOOLS = re.compile(r"# needs tools: ([\w, -]+)\n")
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -81,6 +82,9 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
         if missing:
             left_out.append(f"line {block.line} needs {', '.join(missing)}")
             continue
+        libraries = NEEDS_MODULES.match(block.code)
+        for library in libraries[1].split(", ") if libraries else ():
+            need_module(library)
         tools = NEEDS_TOOLS.match(block.code)
         for tool in tools[1].split(", ") if tools else ():
             need_tool(tool)
@@ -293,9 +297,10 @@ def test_recipe_fields_equal_the_code() -> None:
 
 def test_quantization_fields_equal_the_code() -> None:
     from bitspike import spec
+    from bitspike.spec.checks import CHOICES
 
     documented = rows(reference("quantization-spec.md"))
-    choices = spec._CHOICES | {"grid": tuple(spec.WEIGHT_GRIDS), "scale": sum(spec.GRID_SCALES.values(), ())}
+    choices = CHOICES | {"grid": tuple(spec.WEIGHT_GRIDS), "scale": sum(spec.GRID_SCALES.values(), ())}
     check_rows(documented, "weight", spec.WeightSpec, choices)
     check_rows(documented, "membrane", spec.MembraneSpec, choices)
 

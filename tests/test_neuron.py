@@ -31,6 +31,26 @@ def test_hard_and_soft_reset_by_hand():
     assert stored.flatten().tolist() == [0.5, 0.0, 0.5, 0.5]
 
 
+def test_a_strict_neuron_is_silent_at_its_threshold():
+    current = torch.tensor([[1.0], [0.75], [1.5], [0.25]])
+    spikes, stored = run(current, MembraneSpec(strict=True))  # h: 1.0 does not fire, 1.25, 1.5, .25
+    assert spikes.flatten().tolist() == [0, 1, 1, 0]
+    assert stored.flatten().tolist() == [1.0, 0.0, 0.0, 0.25]
+
+
+def test_a_reset_behind_the_leak_subtracts_more_before_it():
+    spec = MembraneSpec(reset="soft", leak=Fraction(1, 2), threshold=1.0, subtract=2.0, strict=True)
+    current = torch.randint(-8, 12, (9, 50)) / 8.0
+    potential, reset, expected = torch.zeros(50), torch.zeros(50), []
+    for now in current:  # as snnTorch writes it
+        potential = 0.5 * potential + now - reset * 1.0
+        reset = (potential > 1.0).float()
+        expected.append(reset)
+    assert torch.equal(run(current, spec)[0], torch.stack(expected))
+    kept = run(current, MembraneSpec(reset="soft", subtract=0.0))[1]  # no reset at all
+    assert torch.equal(kept[-1], run(current, MembraneSpec(reset="soft", threshold=1e9))[1][-1])
+
+
 def test_the_spike_sees_the_full_sum_not_the_stored_one():
     spec = MembraneSpec(bits=2, leak=Fraction(1))
     spikes, stored = run(torch.tensor([[0.5], [0.4]]), spec, torch.tensor(1.0))

@@ -21,7 +21,7 @@ FLOORS = (
     ("quant", "integer", "data", "cost"),
     ("neuron", "runtime", "engine", "export"),
     ("block",),
-    ("lowering", "model"),
+    ("lowering", "model", "ptq", "drawing"),
     ("measuring",),
     ("prune",),  # looks at networks as lowering does, and measures them
     ("train", "imports"),
@@ -36,6 +36,7 @@ SIDEWAYS = {
     ("runtime", "engine"),
     ("runtime", "export"),  # to certify what the exported C computes
     ("imports", "lowering"),
+    ("quant", "integer"),  # stochastic rounding of weights draws from the same generator as that of membranes
 }
 
 
@@ -112,11 +113,14 @@ def test_light_parts_import_without_torch(name):
 def test_the_lazy_names_are_the_real_ones():
     assert "torch" in loaded_by("from bitspike import lower, quantize_, IntegerNet")
     from bitspike.block import quantize_, real_form, recalibrate_
+    from bitspike.imports import import_nir, import_torch
     from bitspike.lowering import lower
     from bitspike.measuring import measure
     from bitspike.runtime import IntegerNet, certify
 
     assert bitspike.certify is certify
+    assert bitspike.import_nir is import_nir
+    assert bitspike.import_torch is import_torch
     assert bitspike.lower is lower
     assert bitspike.quantize_ is quantize_
     assert bitspike.real_form is real_form

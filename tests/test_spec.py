@@ -1,3 +1,4 @@
+import re
 from dataclasses import FrozenInstanceError, asdict, replace
 from fractions import Fraction
 
@@ -64,7 +65,7 @@ def test_widths_that_do_not_exist(text, message):
             {"bits": 4, "grid": "odd", "scale": "max"},
             "weight.scale with grid odd is 'max'; allowed: mean, abs_max, perc",
         ),
-        ({"bits": 4, "scale": "mse"}, "weight.scale with grid twos_complement is 'mse'; allowed: abs_max"),
+        ({"bits": 4, "scale": "unit"}, "weight.scale with grid twos_complement is 'unit'; allowed: abs_max"),
         ({"bits": 4, "percentile": 0.5}, "weight.percentile is 0.5; allowed: above 0.5, up to 1"),
         ({"bits": 4, "percentile": 99}, "weight.percentile is 99"),
         ({"bits": 4, "percentile": float("nan")}, "weight.percentile is nan"),
@@ -156,7 +157,7 @@ def patterns():
 def changes(spec):
     """A whole description as the changes of an override."""
     plain = QuantSpec(membrane=spec).to_dict()["membrane"] if isinstance(spec, MembraneSpec) else asdict(spec)
-    return tuple(plain.items())
+    return tuple((name, "auto" if value is None else value) for name, value in plain.items())
 
 
 def quant_specs():
@@ -293,3 +294,43 @@ def test_an_override_changes_an_end_from_what_the_end_has():
     assert spec.for_layer("conv2") == LayerSpec(QuantSpec.parse("1w2u").weight, MembraneSpec(bits=4))
     with pytest.raises(ValueError, match=r'override."\*".weight: the key is'):
         replace(spec, overrides=(Override("*", (("bit", 1),)),))
+
+
+def test_fixed_point_and_roundings_of_weights():
+    table = {"bits": "4w4u", "weight": {"scale": "power_of_two", "fraction": 3, "rounding": "stochastic", "seed": 9}}
+    spec = QuantSpec.from_dict(table)
+    assert (spec.weight.fraction, spec.weight.rounding, spec.weight.seed) == (3, "stochastic", 9)
+    assert QuantSpec.from_toml(spec.to_toml()) == spec == QuantSpec.from_dict(spec.to_dict())
+    assert "rounding" not in QuantSpec.parse("4w4u").to_dict()["weight"]
+
+
+def test_an_override_may_return_to_a_fraction_that_is_chosen():
+    override = Override("a", weight=(("fraction", "auto"),))
+    spec = QuantSpec(WeightSpec(bits=4, scale="power_of_two", fraction=3), overrides=(override,))
+    assert QuantSpec.from_toml(spec.to_toml()) == spec
+    assert spec.for_layer("a").weight.fraction is None
+
+
+def test_another_grid_takes_only_what_it_knows():
+    base = QuantSpec(weight=WeightSpec(bits=4, scale="power_of_two", fraction=3, rounding="floor"))
+    spec = QuantSpec(base.weight, overrides=(Override("a", (("bits", 2),)), Override("b", (("scale", "mse"),))))
+    assert spec.for_layer("a").weight == WeightSpec(bits=2, scale="power_of_two", fraction=3, rounding="floor")
+    assert spec.for_layer("b").weight == WeightSpec(bits=4, scale="mse", rounding="floor")
+    one = QuantSpec(base.weight, overrides=(Override("a", (("bits", 1),)),)).for_layer("a").weight
+    assert one == WeightSpec(bits=1)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"bits": 4, "fraction": 2}, "no fixed point"),
+        ({"bits": 4, "scale": "power_of_two", "fraction": 40}, "weight.fraction is 40; allowed: -31 to 31"),
+        ({"bits": 4, "scale": "power_of_two", "fraction": True}, "weight.fraction is True"),
+        ({"bits": 4, "rounding": "up"}, "weight.rounding is 'up'; allowed: nearest, floor, stochastic"),
+        ({"bits": 1, "rounding": "floor"}, "weight.rounding with grid binary is 'floor'; allowed: nearest"),
+        ({"bits": 4, "seed": -1}, "weight.seed is -1"),
+    ],
+)
+def test_wrong_fixed_points_are_refused(choices, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        WeightSpec(**choices)

@@ -13,6 +13,7 @@ from bitspike.spec import LayerSpec, MembraneSpec, QuantSpec, WeightSpec
 
 if TYPE_CHECKING:
     from bitspike.block import quantize_, real_form, recalibrate_
+    from bitspike.imports import import_nir, import_torch
     from bitspike.lowering import lower
     from bitspike.measuring import measure
     from bitspike.model import create_model
@@ -23,6 +24,8 @@ _LAZY = {
     "IntegerNet": "bitspike.runtime",
     "certify": "bitspike.runtime",
     "create_model": "bitspike.model",
+    "import_nir": "bitspike.imports",
+    "import_torch": "bitspike.imports",
     "lower": "bitspike.lowering",
     "measure": "bitspike.measuring",
     "prune_": "bitspike.prune",
@@ -40,6 +43,8 @@ __all__ = [
     "__version__",
     "certify",
     "create_model",
+    "import_nir",
+    "import_torch",
     "lower",
     "measure",
     "prune_",

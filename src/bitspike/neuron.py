@@ -1,12 +1,12 @@
 """The leaky integrate-and-fire neuron in float: one step as a pure function, and the same fused over time.
 
     h[t] = leak * u[t-1] + i[t]          the full sum
-    s[t] = 1 if h[t] >= threshold else 0
-    u[t] = Q(h[t] * (1 - s[t]))          hard reset;    Q(h[t] - threshold * s[t])    soft reset
+    s[t] = 1 if h[t] >= threshold else 0;    h[t] > threshold where the spec is strict
+    u[t] = Q(h[t] * (1 - s[t]))          hard reset;    Q(h[t] - subtracted * s[t])    soft reset
 
-Q is the membrane's quantizer (identity at 32 bits). The spike sees the full sum, never the stored u
-(Q-SNN Eq. 10; its Algorithm 1 says otherwise). Gradient of the spike: max(0, 1 - |h - threshold|), through the
-reset as well.
+subtracted: the threshold, unless the spec says otherwise. Q is the membrane's quantizer (identity at 32 bits). The
+spike sees the full sum, never the stored u (Q-SNN Eq. 10; its Algorithm 1 says otherwise). Gradient of the spike:
+max(0, 1 - |h - threshold|), through the reset as well.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def lif_step(
     step: the membrane's step per channel, broadcast against `current`; None stores in float.
     """
     total = float(spec.leak) * potential + current
-    spikes = spike(total - spec.threshold)
-    kept = total * (1 - spikes) if spec.reset == "hard" else total - spec.threshold * spikes
+    spikes = spike(total - spec.threshold, total > spec.threshold if spec.strict else None)
+    kept = total * (1 - spikes) if spec.reset == "hard" else total - spec.subtracted * spikes
     if spec.form == "dynamic" and not spec.is_float:
         kept = quantize_membrane_dynamic(kept, spec)
     elif step is not None:
@@ -139,13 +139,19 @@ class _FusedLif(torch.autograd.Function):
 
 
 def _fired(total: Tensor, spec: MembraneSpec) -> Tensor:
-    return torch.ge(total, spec.threshold, out=torch.empty_like(total))
+    compare = torch.gt if spec.strict else torch.ge
+    return compare(total, spec.threshold, out=torch.empty_like(total))
+
+
+def _silent(total: Tensor, spec: MembraneSpec) -> Tensor:
+    compare = torch.le if spec.strict else torch.lt
+    return compare(total, spec.threshold, out=torch.empty_like(total))
 
 
 def _after_reset(total: Tensor, spec: MembraneSpec) -> Tensor:
     if spec.reset == "hard":
-        return torch.lt(total, spec.threshold, out=torch.empty_like(total)).mul_(total)
-    return torch.sub(total, _fired(total, spec), alpha=spec.threshold)
+        return _silent(total, spec).mul_(total)
+    return torch.sub(total, _fired(total, spec), alpha=spec.subtracted)
 
 
 def _integrate(
@@ -186,9 +192,9 @@ def _differentiate(
                 stored = torch.le(size, spec.levels * step, out=size).mul_(stored)
             if spec.reset == "hard":
                 of_spike = torch.addcmul(of_spike, stored, total, value=-1)
-                stored = torch.lt(total, spec.threshold, out=torch.empty_like(total)).mul_(stored)
+                stored = _silent(total, spec).mul_(stored)
             else:
-                of_spike = torch.sub(of_spike, stored, alpha=spec.threshold)
+                of_spike = torch.sub(of_spike, stored, alpha=spec.subtracted)
             of_total = slope.mul_(of_spike).add_(stored)
         out[t] = of_total
         stored = of_total * float(spec.leak)

@@ -31,6 +31,26 @@ def test_one_channel_by_hand():
     assert fire.rounding_fired is None
 
 
+def test_fixed_point_by_hand():
+    """What is stored lies below 2^(g + 2) = 8, so 4 bits reach 32 in steps of 4: the constants above, half up."""
+    fire, _ = fold(channels([0.25], [0.3], [1]), MembraneSpec(bits=3, threshold_bits=4), sums(20), None, 2, 5)
+    assert fire.threshold.tolist() == [[4, 0, -4]]  # of 3, -1, -5
+    assert fire.rounding.tolist() == [[4, 8, 12]]  # of 2, 6, 10
+    wide, _ = fold(channels([0.25], [0.3], [1]), MembraneSpec(bits=3, threshold_bits=6), sums(20), None, 2, 5)
+    assert wide.threshold.tolist() == [[3, -1, -5]]  # steps of 1
+    far, _ = fold(
+        channels([0.25, 0.25], [0.3, -20.0], [1, 1]), MembraneSpec(bits=3, threshold_bits=4), sums(90, 90), None, 0, 5
+    )
+    assert far.threshold.tolist() == [[4], [28]]  # 84 is beyond 7 steps
+
+
+def test_never_and_always_stay_so_in_fixed_point():
+    """Bounds of sums that are no multiples of the step are widened to the next one."""
+    spec = MembraneSpec(bits=3, threshold_bits=2)  # steps of 16
+    fire, _ = fold(channels([0.25, 0.25], [1e6, -1e6], [1, 1]), spec, sums(3, 3), None, 0, 0)
+    assert fire.threshold.tolist() == [[-16], [16]]
+
+
 def test_soft_reset_and_floor_by_hand():
     spec = MembraneSpec(bits=3, reset="soft", rounding="floor")
     fire, _ = fold(channels([0.25], [0.3], [1]), spec, sums(20), None, 1, 0)

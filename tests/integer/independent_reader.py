@@ -16,7 +16,7 @@ def read(data):
     assert data[35:99].decode() == hashlib.sha256(data[:35] + data[99:]).hexdigest()
     table = json.loads(data[8 : 8 + length])
     header = json.loads(table.pop("__metadata__")["bitspike"])
-    assert (header["format"], header["version"]) == ("bitspike integer network", 1)
+    assert header["format"] == "bitspike integer network" and header["version"] in (1, 2)
     tensors = {}
     for name, entry in table.items():
         begin, end = (8 + length + offset for offset in entry["data_offsets"])
@@ -47,8 +47,11 @@ def run_dense(header, tensors, steps):
             fire = layer["fire"]
             a = (codes(layer["operator"]["weight"], tensors) @ values) << tensors[fire["shift"]].astype(int)
             i = (stored[place] * fire["leak"] << (fire["g"] - fire["leak_exponent"])) + a
-            spikes = i >= tensors[fire["threshold"]][:, 0]
-            kept = (i + tensors[fire["rounding"]][:, 0]) >> fire["g"]
+            shift = fire.get("table_shift", 0)
+            threshold = tensors[fire["threshold"]][:, 0].astype(int) << shift
+            rounding = tensors[fire["rounding"]][:, 0].astype(int) << shift
+            spikes = i >= threshold
+            kept = (i + rounding) >> fire["g"]
             stored[place] = np.where(spikes, 0, np.clip(kept, -fire["levels"], fire["levels"]))
             values = spikes.astype(int)  # noqa: PLW2901
         sums += codes(last["weight"], tensors) @ values

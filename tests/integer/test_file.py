@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import independent_reader
@@ -16,12 +17,13 @@ from hypothesis import given
 from hypothesis import settings as example_settings
 from safetensors import safe_open
 
-from bitspike import lower
+from bitspike import IntegerNet, lower
+from bitspike.cost.integers import bytes_of
 from bitspike.integer import file
 from bitspike.integer.container import pack, unpack
 from bitspike.integer.file import About, Contents
-from bitspike.integer.graph import WeightedSkip
-from bitspike.integer.writing import narrow
+from bitspike.integer.graph import Graph, Spiking, WeightedSkip
+from bitspike.integer.tables import narrow
 from strategies import RandomNet, plans
 
 GOLDEN = Path(__file__).parent / "golden" / "by-hand.bsp"
@@ -55,6 +57,41 @@ def test_an_independent_reader_computes_the_page_s_network():
     steps = np.array([[1, 0], [0, 0], [1, 0], [0, 4], [0, 2]])
     assert independent_reader.run_dense(header, tensors, steps).tolist() == [341, -5]
     assert header["results"] == {"test_accuracy": 1.0}
+
+
+def test_constants_that_end_with_zeros_are_stored_without_them(tmp_path):
+    """The page's network with all constants times 2^9: one byte each instead of two, and version 2."""
+    plain = file.from_bytes(GOLDEN.read_bytes(), "it")
+    wide = [
+        replace(node, fire=replace(node.fire, threshold=node.fire.threshold << 9, rounding=node.fire.rounding << 9))
+        if isinstance(node, Spiking)
+        else node
+        for node in plain.graph.nodes
+    ]
+    contents = Contents(Graph(tuple(wide)))
+    header, tensors = independent_reader.read(file.to_bytes(contents))
+    fires = [node["fire"] for node in header["graph"] if node["node"] == "spiking"]
+    assert header["version"] == 2
+    assert all(fire["table_shift"] >= 9 for fire in fires)
+    assert all(tensors[fire["threshold"]].dtype.itemsize == 1 for fire in fires)
+    file.save(tmp_path / "a.bsp", contents)
+    assert same(file.load(tmp_path / "a.bsp").graph, contents.graph)
+    steps = np.array([[1, 0], [0, 3], [1, 2], [4, 4], [0, 1]])
+    found = independent_reader.run_dense(header, tensors, steps)
+    inputs = steps.astype(np.uint8).reshape(5, 1, 2, 1, 1)
+    assert IntegerNet(contents.graph).on("reference").predict(inputs)[0].tolist() == found.tolist()
+    assert bytes_of(wide[2].fire) < bytes_of(replace(wide[2].fire, threshold=wide[2].fire.threshold + 1))
+
+
+@pytest.mark.parametrize("shift", [-1, 31, 2.0, True, 30])
+def test_shifts_of_constants_that_leave_32_bits_are_refused(shift):
+    def shifted(header):
+        header["version"] = 2
+        fire = next(node["fire"] for node in header["graph"] if node["node"] == "spiking")
+        fire["table_shift"] = shift
+
+    with pytest.raises(ValueError, match=r"table_shift"):
+        file.from_bytes(changed(shifted), "it")
 
 
 def test_an_independent_reader_unpacks_every_grid():
@@ -202,9 +239,9 @@ def test_what_kind_of_damage_is_told(tmp_path):
 
 def test_a_newer_version_is_named_before_anything_else_is_read():
     def newer(header):
-        header.update(version=2, graph="of another kind")
+        header.update(version=3, graph="of another kind")
 
-    with pytest.raises(ValueError, match=r"has version 2 of the \.bsp format, .* reads up to 1; update bitspike"):
+    with pytest.raises(ValueError, match=r"has version 3 of the \.bsp format, .* reads up to 2; update bitspike"):
         file.from_bytes(changed(newer), "it")
 
 

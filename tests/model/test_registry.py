@@ -15,6 +15,7 @@ def test_listing_by_pattern():
         "resnet18",
         "resnet19",
         "resnet20",
+        "sequence",
         "small28",
         "small8",
         "small_events",

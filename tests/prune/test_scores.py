@@ -10,8 +10,8 @@ from bitspike import lower, quantize_
 from bitspike.block import EventInput, Flatten, ImageInput, MaxPool, Readout, SpikingConv2d, SpikingLinear, real_form
 from bitspike.block.base import watching
 from bitspike.data import Dataset
+from bitspike.drawing import drawn_batches
 from bitspike.prune import ChannelScores, channel_scores, criteria, singular_value_scores
-from bitspike.prune.drawing import drawn_batches
 from networks import EventNet, ImageNet, events, images, settle_
 
 

@@ -95,6 +95,15 @@ def test_a_header_that_does_not_fit_is_refused(change, said, tmp_path):
         load(path)
 
 
+def test_a_newer_version_is_named(tmp_path):
+    data = to_bytes(trained(StdpBits(4)), KIND)
+    size = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(json.loads(data[8:size])["__metadata__"]["bitspike"])
+    (tmp_path / "net.bsp").write_bytes(with_header(data, header | {"version": 2}))
+    with pytest.raises(ValueError, match="has version 2 .* reads up to 1; update bitspike"):
+        load(tmp_path / "net.bsp")
+
+
 def test_every_damaged_byte_is_noticed(tmp_path):
     data = bytearray(to_bytes(trained(StdpBits(2)), KIND))
     path = tmp_path / "net.bsp"

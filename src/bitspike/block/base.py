@@ -53,6 +53,11 @@ class Block(nn.Module):
             return Form.FLOAT
         return Form.REAL if self.in_real_form else Form.INTEGER
 
+    @property
+    def draws_afresh(self) -> bool:
+        """Whether stochastic rounding of weights draws new noise: at training steps, not where statistics are taken."""
+        return self.form is Form.TRAINING and torch.is_grad_enabled()
+
     def forward(self, *operands: Tensor) -> Tensor:
         """Compute, and let a tracer see it."""
         result = self.compute(*operands)

@@ -6,6 +6,7 @@ With g = max(e, max L, max(L - s)) and f = g - L,
 
     theta[c, j] = ceil((v - d - j) / a * 2^f)        r[c, j] = floor((d + j) / a * 2^f + o)
 
+A soft reset's r1 is r of d + j less what the reset subtracts; a strict comparison's theta is floor(...) + 1.
 Only d is not an integer, and it enters two monotone operations, so both foldings are exact. Quotients are held on
 a grid of 2^-20 units: float64 then carries every sum of the real form without error, and the integers do not
 depend on how a platform rounds its divisions.
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from bitspike.integer.graph import Fire
-from bitspike.spec import MembraneSpec
+from bitspike.spec import FLOAT_BITS, MembraneSpec
 
 INT32 = 2**31 - 1
 _GRID = 2.0**20
@@ -37,7 +38,7 @@ def on_grid(quotient: Tensor) -> Tensor:
 
 
 def threshold_quotient(gain: Tensor, offset: Tensor, count: Tensor | float, spec: MembraneSpec) -> Tensor:
-    """(v - d - j) / a: a neuron fires when its sum, in units of A, reaches it."""
+    """(v - d - j) / a: a neuron fires when its sum, in units of A, reaches it; where it is strict, exceeds it."""
     return on_grid((spec.threshold - offset - count) / gain)
 
 
@@ -92,6 +93,56 @@ def rounding_shift(channels: Channels, spec: MembraneSpec) -> int:
     return max(spec.leak_exponent, int(exponent.max()), int((exponent - ratio).max()))
 
 
+@dataclass(frozen=True)
+class FixedPoint:
+    """The grid of a layer's thresholds and rounding constants, in units of I: multiples of `step`, within `bits` bits.
+
+    Q3.f of the membrane's range: on either side they reach four times as far as what is stored. theta and r come down
+    to whole numbers first, exactly; then to the nearest multiple, half up, clamped.
+    """
+
+    step: float = 1.0
+    bits: int = FLOAT_BITS
+
+    INTEGER_BITS = 3
+
+    @staticmethod
+    def of(channels: Channels, spec: MembraneSpec) -> FixedPoint:
+        """The grid that a description asks for; that of 32 bits changes nothing."""
+        if spec.threshold_bits == FLOAT_BITS:
+            return FixedPoint()
+        reach = rounding_shift(channels, spec) + spec.bits - 1  # what is stored lies below 2^reach
+        return FixedPoint(2.0 ** max(0, reach + FixedPoint.INTEGER_BITS - spec.threshold_bits), spec.threshold_bits)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it keeps all whole numbers."""
+        return self.bits == FLOAT_BITS
+
+    def held(self, whole: Tensor) -> Tensor:
+        """Whole numbers on the grid."""
+        if self.is_exact:
+            return whole
+        furthest = 2.0 ** (self.bits - 1)
+        return torch.floor(whole / self.step + 0.5).clamp(-furthest, furthest - 1) * self.step
+
+    def outward(self, bound: int) -> int:
+        """The first multiple of the step that is not below a positive bound."""
+        step = int(self.step)
+        return -(-bound // step) * step
+
+
+def whole_threshold(quotient: Tensor, scale: Tensor, spec: MembraneSpec) -> Tensor:
+    """theta = ceil(quotient * 2^f), or the next whole number where a neuron does not fire at v itself."""
+    return torch.floor(quotient * scale) + 1 if spec.strict else torch.ceil(quotient * scale)
+
+
+def whole_rounding(quotient: Tensor, scale: Tensor, g: int, spec: MembraneSpec) -> Tensor:
+    """r = floor(quotient * 2^f + o)."""
+    half = 2.0 ** (g - 1) if spec.rounding == "nearest" else 0.0
+    return torch.floor(quotient * scale + half)
+
+
 def fold(
     channels: Channels,
     spec: MembraneSpec,
@@ -118,7 +169,7 @@ def fold(
         magnitude = magnitude + (skip_sums.magnitude << (shift + ratio))
     largest = int(magnitude.max()) + ((spec.levels * spec.leak_numerator) << (g - spec.leak_exponent))
     limit = largest + ((spec.levels + 1) << g)
-    if largest + limit + (1 << g) > INT32:
+    if largest + limit + (1 << g) + int(FixedPoint.of(channels, spec).step) > INT32:
         raise ValueError(
             f"its sums can reach {largest} with a rounding shift of {g}, which does not fit 32 bits; "
             "use fewer weight or membrane bits, or fewer inputs"
@@ -126,16 +177,19 @@ def fold(
     counts = torch.arange(count_bound + 1, dtype=torch.float64)
     gain, offset = channels.gain.unsqueeze(1), channels.offset.unsqueeze(1)
     scale = torch.exp2(shift.double()).unsqueeze(1)
-    half = 2.0 ** (g - 1) if spec.rounding == "nearest" else 0.0
+    fixed = FixedPoint.of(channels, spec)
 
+    # Beyond these bounds a constant does what it does at them, so it is brought back; on the grid to its next multiple.
     def rounding(counts: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
-        return _int32(torch.floor(offset_quotient(gain, offset, counts) * scale + half).clamp(-limit, limit))
+        whole = fixed.held(whole_rounding(offset_quotient(gain, offset, counts), scale, g, spec))
+        return _int32(whole.clamp(-fixed.outward(limit), fixed.outward(limit)))
 
-    threshold = torch.ceil(threshold_quotient(gain, offset, counts, spec) * scale).clamp(-largest, largest + 1)
+    threshold = fixed.held(whole_threshold(threshold_quotient(gain, offset, counts, spec), scale, spec))
+    threshold = threshold.clamp(-fixed.outward(largest), fixed.outward(largest + 1))
     fire = Fire(
         threshold=_int32(threshold),
         rounding=rounding(counts),
-        rounding_fired=rounding(counts - spec.threshold) if spec.reset == "soft" else None,
+        rounding_fired=rounding(counts - spec.subtracted) if spec.reset == "soft" else None,
         shift=shift.to(torch.uint8).numpy(),
         leak=spec.leak_numerator,
         leak_exponent=spec.leak_exponent,

@@ -123,11 +123,23 @@ class SpikingConv2d(SpikingBlock):
 
 
 class SpikingLinear(SpikingBlock):
-    """Linear map, batch norm, spiking neurons: [T, B, features] to spikes [T, B, out_features]."""
+    """Linear map, batch norm, spiking neurons: [T, B, features] to spikes [T, B, out_features].
 
-    def __init__(self, in_features: int, out_features: int, *, bias: bool = False, norm: bool = True) -> None:
+    input_scale is the real value of one unit of the input, as a convolution's.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = False,
+        norm: bool = True,
+        input_scale: float = 1.0,
+    ) -> None:
         count("SpikingLinear", in_features=in_features, out_features=out_features)
-        super().__init__(_initial(out_features, in_features), window=None, bias=bias, norm=norm)
+        weight = _initial(out_features, in_features)
+        super().__init__(weight, window=None, bias=bias, norm=norm, input_scale=input_scale)
 
     def extra_repr(self) -> str:
         """Shape and quantization."""

@@ -67,6 +67,8 @@ def usable(block: SpikingLayer, value: Tensor, skip: Tensor | None) -> bool:
         value.dtype in (torch.float32, torch.bfloat16)
         and value.numel() > 0
         and membrane.form == "static"
+        and not membrane.strict
+        and membrane.subtracted == membrane.threshold
         and (membrane.is_float or membrane.rounding != "stochastic")
         and (block.norm is None or block.bias is None)
         and not block.scale_needs_gradient

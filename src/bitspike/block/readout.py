@@ -56,7 +56,9 @@ class Readout(Block):
 
     def quantized(self) -> QuantizedWeight:
         """Codes and the one scale of the layer, the input's scale in it."""
-        codes, scale = quantize_weight(self.weight, self.grid_spec, self.progress, self.weight_gamma)
+        codes, scale = quantize_weight(
+            self.weight, self.grid_spec, self.progress, self.weight_gamma, fresh=self.draws_afresh
+        )
         return QuantizedWeight(codes, scale * self.input_scale)
 
     def compute(self, *operands: Tensor) -> Tensor:

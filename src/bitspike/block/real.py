@@ -10,7 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bitspike.block.fold import Channels, offset_quotient, rounding_shift, threshold_quotient
+from bitspike.block.fold import (
+    Channels,
+    FixedPoint,
+    offset_quotient,
+    rounding_shift,
+    threshold_quotient,
+    whole_rounding,
+    whole_threshold,
+)
 from bitspike.block.spiking import PlainSkip, SpikingLayer, weighted
 from bitspike.integer import ops
 from bitspike.integer.threefry import random_offsets
@@ -44,6 +52,7 @@ def _steps(block: SpikingLayer, sums: Tensor, count: Tensor | None, channels: Ch
     gain, offset = block.spread(channels.gain), block.spread(channels.offset)
     step = block.spread(torch.exp2(channels.exponent.double()))
     reach = (spec.levels * step * gain).detach()
+    fixed, scale = FixedPoint.of(channels, spec), _scale(block, channels)
     leak = float(spec.leak)
     stored = torch.zeros_like(sums[0])  # in units of the sum: exact, decides
     potential = torch.zeros_like(sums[0])  # the same in natural units: carries the gradient
@@ -51,10 +60,14 @@ def _steps(block: SpikingLayer, sums: Tensor, count: Tensor | None, channels: Ch
     for t in range(sums.shape[0]):
         total = leak * stored + sums[t].detach()
         extra: Tensor | float = 0.0 if count is None else count[t]
-        fired = total >= threshold_quotient(gain, offset, extra, spec).detach()
+        needed = threshold_quotient(gain, offset, extra, spec).detach()
+        if fixed.is_exact:
+            fired = total > needed if spec.strict else total >= needed
+        else:
+            fired = total * scale >= fixed.held(whole_threshold(needed, scale, spec))
         natural = leak * potential + gain * sums[t] + offset + extra
         out = spike(natural - spec.threshold, fired)
-        kept = natural * (1 - out) if spec.reset == "hard" else natural - spec.threshold * out
+        kept = natural * (1 - out) if spec.reset == "hard" else natural - spec.subtracted * out
         stored = _code(block, total, fired, extra, channels, t) * step
         potential = straight_through(gain * stored, kept.clamp(-reach, reach))
         spikes.append(out)
@@ -68,9 +81,11 @@ def _code(
     """The stored membrane as a whole number of steps."""
     spec = block.membrane_spec
     gain, offset = block.spread(channels.gain), block.spread(channels.offset)
-    quotient = offset_quotient(gain, offset, extra)
+    quotient = _held(block, offset_quotient(gain, offset, extra), channels)
     if spec.reset == "soft":
-        quotient = torch.where(fired, offset_quotient(gain, offset, extra - spec.threshold), quotient)
+        quotient = torch.where(
+            fired, _held(block, offset_quotient(gain, offset, extra - spec.subtracted), channels), quotient
+        )
     fraction: float | Tensor = 0.5 if spec.rounding == "nearest" else 0.0
     if spec.rounding == "stochastic":
         g = rounding_shift(channels, spec)
@@ -80,3 +95,20 @@ def _code(
     step = block.spread(torch.exp2(channels.exponent.double()))
     code = torch.floor((total + quotient) / step + fraction).clamp(-spec.levels, spec.levels)
     return code.masked_fill(fired, 0) if spec.reset == "hard" else code
+
+
+def _held(block: SpikingLayer, quotient: Tensor, channels: Channels) -> Tensor:
+    """What rounding adds, on the fixed point of the layer's constants, in units of A; without one as it is."""
+    spec = block.membrane_spec
+    fixed = FixedPoint.of(channels, spec)
+    if fixed.is_exact:
+        return quotient
+    g, scale = rounding_shift(channels, spec), _scale(block, channels)
+    half = 2.0 ** (g - 1) if spec.rounding == "nearest" else 0.0
+    return (fixed.held(whole_rounding(quotient, scale, g, spec)) - half) / scale
+
+
+def _scale(block: SpikingLayer, channels: Channels) -> Tensor:
+    """2^f per channel: I in units of A."""
+    shift = rounding_shift(channels, block.membrane_spec) - channels.exponent
+    return block.spread(torch.exp2(shift.double()))

@@ -214,11 +214,15 @@ class SpikingLayer(Block):
     def quantized(self) -> LayerWeights:
         """Codes and scales of the weight and of the convolved skip's, at this moment."""
         spec, weights = self.weight_spec, self.scaled_weights()
-        codes, scale = found = quantize_weight(weights["weight_gamma"], spec, self.progress, self.weight_gamma)
+        codes, scale = found = quantize_weight(
+            weights["weight_gamma"], spec, self.progress, self.weight_gamma, fresh=self.draws_afresh
+        )
         if self.skip_weight is None:
             return LayerWeights(found, None)
         if self.skip_norm is not None:
-            side = quantize_weight(weights["skip_weight_gamma"], spec, self.progress, self.skip_weight_gamma)
+            side = quantize_weight(
+                weights["skip_weight_gamma"], spec, self.progress, self.skip_weight_gamma, fresh=self.draws_afresh
+            )
             return LayerWeights(found, side)
         main, skip = codes.split([self.weight[0].numel(), self.skip_weight[0].numel()], 1)
         return LayerWeights(

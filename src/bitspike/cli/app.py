@@ -60,6 +60,44 @@ Examples:
   bitspike prune model.safetensors --memory 400kB --json""",
     ),
     (
+        "quantize",
+        "Quantize a trained float network without training it.",
+        """\
+Examples:
+  bitspike quantize runs/fashion-float 4w4u
+  bitspike quantize model.safetensors 2w4u --set membrane.range=mse --set weight.scale=mse --out small.safetensors
+  bitspike quantize imported.safetensors 8w8u --data mnist --samples 1024 --json""",
+    ),
+    (
+        "significance",
+        "How many bits each group of parameters and each layer needs.",
+        """\
+Examples:
+  bitspike significance runs/fashion-float
+  bitspike significance model.safetensors --data mnist --workers 2 --out runs/significance""",
+    ),
+    (
+        "explore",
+        "Try many ways to make a trained network smaller.",
+        """\
+Examples:
+  bitspike explore runs/fashion-float
+  bitspike explore model.safetensors --try weight.bits=2,3,4 --try membrane.bits=2,4 --try ends.bits=3,4,8
+  bitspike explore model.safetensors --space space.toml --sampler nsga2 --trials 200 --workers 2
+  bitspike explore model.safetensors --try scheme=itq --try weight.bits=1,2 --train epochs=3 --early-stop
+  bitspike explore --resume runs/explore-fashion-float
+  bitspike explore --dashboard runs/explore-fashion-float""",
+    ),
+    (
+        "pick",
+        "Take one candidate of an exploration: test, certify, save it.",
+        """\
+Examples:
+  bitspike pick runs/explore-fashion-float --within 1% --smallest
+  bitspike pick runs/explore-fashion-float --reward additive --mu 0.1 --dry-run
+  bitspike pick runs/explore-fashion-float --number 12 --seeds 3 --out small.safetensors""",
+    ),
+    (
         "lower",
         "Write the integer network of a trained network, as one small file.",
         """\
@@ -116,6 +154,14 @@ Examples:
     ),
 )
 
+_IMPORT = "Bring a network trained elsewhere here: NIR, snnTorch, SpikingJelly."
+_IMPORT_EXAMPLES = """\
+Examples:
+  bitspike import net.nir --time-steps 25 --out net.safetensors
+  bitspike import net.nir --time-steps 25 --reset delayed --quant 8w8u
+  bitspike import train.py:trained --time-steps 25 --input-shape 1,28,28 --mean 0.1307 --std 0.3081 --data mnist
+  bitspike import my.models:gesture --time-steps 20 --input-shape 2,128,128 --bound 255"""
+
 
 def build_app() -> App:
     """The application, without any command's module imported."""
@@ -133,6 +179,7 @@ def build_app() -> App:
     )
     for name, summary, examples in _COMMANDS:
         app.command(f"bitspike.cli.{name}:{name}", name=name, help=summary, help_epilogue=examples)
+    app.command("bitspike.cli.importing:import_network", name="import", help=_IMPORT, help_epilogue=_IMPORT_EXAMPLES)
     app.command("bitspike.cli.export:app", name="export", help="Write a finished network as C99 for microcontrollers.")
     app.command("bitspike.cli.data:app", name="data", help="List data sets and where they lie; fetch and verify them.")
     app.register_install_completion_command(help="Install completion for the present shell.")

@@ -125,6 +125,16 @@ def data_for(
     return load_named(chosen, split, root=root, download=download, **options)
 
 
+def as_trained(samples: Dataset, header: ModelHeader | Origin) -> tuple[Dataset, Dataset | None]:
+    """A train split as the network's recipe divides it: what it was trained on, and the validation part, if any."""
+    from bitspike.data import split_validation
+
+    told = (header.recipe or {}).get("data", {})
+    if told.get("name") != samples.name or not told.get("validation"):
+        return samples, None
+    return split_validation(samples, told["validation"], seed=told.get("split_seed", 0))
+
+
 def load_named(name: str, split: str, *, root: Path | None = None, download: bool = False, **options: Any) -> Dataset:
     """A split of a data set, by a name that is checked first."""
     from bitspike.data import load

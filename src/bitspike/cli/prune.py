@@ -14,7 +14,6 @@ from bitspike.cli.output import Output, percent, size, table
 from bitspike.cli.program import command
 
 if TYPE_CHECKING:
-    from bitspike.data import Dataset
     from bitspike.prune import PruneReport
     from bitspike.train import ModelHeader
 
@@ -65,7 +64,7 @@ def prune(
         seed: which samples are drawn, and the order of criterion random.
         out: the file to write (default: the model's name with -pruned, beside it).
     """
-    from bitspike.cli.opening import data_for, open_integers, open_model
+    from bitspike.cli.opening import as_trained, data_for, open_integers, open_model
     from bitspike.prune import prune_
     from bitspike.train import save_model
 
@@ -82,7 +81,7 @@ def prune(
         raise ValueError(f"--out is {file}; give another file than the model's, its name ending with .safetensors")
     samples = None
     if criterion in ("svs", "sca") or data is not None:
-        samples = _without_validation(data_for(header, data, "train", root=data_root, download=download), header)
+        samples, _ = as_trained(data_for(header, data, "train", root=data_root, download=download), header)
     report = prune_(
         net.to(place),
         samples,
@@ -102,16 +101,6 @@ def prune(
     _show(output, report, file, _recipe_of(header))
     output.finish({"model": str(source), "file": str(file), "bytes": file.stat().st_size, **report.to_dict(), **how})
     return 0
-
-
-def _without_validation(samples: Dataset, header: ModelHeader) -> Dataset:
-    """The part that the network was trained on, as its recipe splits it."""
-    from bitspike.data import split_validation
-
-    told = (header.recipe or {}).get("data", {})
-    if told.get("name") != samples.name or not told.get("validation"):
-        return samples
-    return split_validation(samples, told["validation"], seed=told.get("split_seed", 0))[0]
 
 
 def _wanted(

@@ -17,6 +17,7 @@ from bitspike.cost.activity import LayerActivity, layer_activity
 from bitspike.cost.rows import FLOAT_BITS, LayerCost
 from bitspike.integer.check import Value, check
 from bitspike.integer.graph import Dense, Fire, Graph, Integers, Readout, Spiking, WeightedSkip
+from bitspike.integer.tables import stored, table_shift
 from bitspike.integer.weight import Weight
 
 
@@ -59,9 +60,10 @@ def narrowest(values: Integers) -> int:
 
 
 def bytes_of(fire: Fire) -> int:
-    """Bytes of a spiking layer's per-channel integers."""
-    tables = (fire.threshold, fire.rounding, fire.rounding_fired, fire.shift)
-    return sum(narrowest(table) for table in tables if table is not None)
+    """Bytes of a spiking layer's per-channel integers, those in fixed point without the zeros that they end with."""
+    tables = (fire.threshold, fire.rounding, fire.rounding_fired)
+    shift = table_shift(fire)
+    return narrowest(fire.shift) + sum(narrowest(stored(table, shift)) for table in tables if table is not None)
 
 
 def _spiking_rows(node: Spiking, value: Value, rate: Rates | None, graph: Graph, *, first: bool) -> list[LayerCost]:

@@ -23,7 +23,7 @@ OTHER_KINDS = {
     "bitspike STDP state": "the `bitspike train` command that began the run goes on from it",
 }
 """What else lies in such files, and what it is good for."""
-VERSION = 1
+VERSION = 2
 
 Tensors: TypeAlias = dict[str, NDArray[np.integer[Any]]]
 
@@ -67,8 +67,10 @@ def with_header(data: bytes, header: Mapping[str, Any]) -> bytes:
     return _signed(len(text).to_bytes(8, "little") + text, data[size:])
 
 
-def unpack(data: bytes, where: object, *, verify: bool = True, kind: str = KIND) -> tuple[dict[str, Any], Tensors]:
-    """Header and tensors of a whole file of this kind, or a ValueError that says in one sentence why not.
+def unpack(
+    data: bytes, where: object, *, verify: bool = True, kind: str = KIND, newest: int = VERSION
+) -> tuple[dict[str, Any], Tensors]:
+    """Header and tensors of a whole file of this kind, up to its newest version, or a ValueError that says in one sentence why not.
 
     The tensors are views of `data`. verify False leaves out the checksum alone, to try what lies behind it.
     """
@@ -84,7 +86,7 @@ def unpack(data: bytes, where: object, *, verify: bool = True, kind: str = KIND)
     header = None if table is None else _header(table)
     if table is None or header is None:
         raise ValueError(f"{where} is no {kind}: its table cannot be read; make it anew")
-    _refuse_other_formats(header, where, kind)
+    _refuse_other_formats(header, where, kind, newest)
     try:
         return header, _tensors(table, np.frombuffer(data, np.uint8, offset=size))
     except ValueError as error:
@@ -174,17 +176,16 @@ def _header(table: Any) -> dict[str, Any] | None:
     return header if isinstance(header, dict) else None
 
 
-def _refuse_other_formats(header: Mapping[str, Any], where: object, kind: str) -> None:
+def _refuse_other_formats(header: Mapping[str, Any], where: object, kind: str, newest: int) -> None:
     found, version = header.get("format"), header.get("version")
     if found != kind and found in (KIND, *OTHER_KINDS):
         use = OTHER_KINDS.get(str(found), "`bitspike evaluate`, `measure`, `certify` and `export` take it")
         raise ValueError(f"{where} is a {found}, not a {kind}; {use}")
     if found != kind or not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ValueError(f"{where} is no {kind}: its header does not say so; make the file anew")
-    if version > VERSION:
+    if version > newest:
         raise ValueError(
-            f"{where} has version {version} of the .bsp format, but this bitspike reads up to {VERSION}; "
-            "update bitspike"
+            f"{where} has version {version} of the .bsp format, but this bitspike reads up to {newest}; update bitspike"
         )
 
 

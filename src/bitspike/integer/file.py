@@ -81,7 +81,7 @@ def to_bytes(contents: Contents) -> bytes:
     nodes, tensors = to_plain(contents.graph)
     header = {
         "format": KIND,
-        "version": VERSION,
+        "version": VERSION if any("table_shift" in node.get("fire", {}) for node in nodes) else 1,
         "graph": nodes,
         "notes": list(contents.notes),
         **vars(contents.about),

@@ -192,16 +192,28 @@ def _weight(table: Table, axes: int) -> Weight:
 
 
 def _fire(table: Table) -> Fire:
-    table.keys("threshold", "rounding", "rounding_fired", "shift", "reset", "stochastic", *_FIRE_NUMBERS)
+    shifted = ("table_shift",) if "table_shift" in table.value else ()
+    table.keys("threshold", "rounding", "rounding_fired", "shift", "reset", "stochastic", *_FIRE_NUMBERS, *shifted)
+    shift = table.number("table_shift") if shifted else 0
+    if not (0 <= shift <= MOST_SHIFT):
+        raise ValueError(f"{table.where}: table_shift is {shift}; allowed: 0 to {MOST_SHIFT}")
     return Fire(
-        threshold=table.tensor("threshold", 2),
-        rounding=table.tensor("rounding", 2),
-        rounding_fired=None if table.absent("rounding_fired") else table.tensor("rounding_fired", 2),
+        threshold=_constants(table, "threshold", shift),
+        rounding=_constants(table, "rounding", shift),
+        rounding_fired=None if table.absent("rounding_fired") else _constants(table, "rounding_fired", shift),
         shift=_shift(table),
         reset=table.text("reset", "hard", "soft"),
         stochastic=table.flag("stochastic"),
         **{name: table.number(name) for name in _FIRE_NUMBERS},
     )
+
+
+def _constants(table: Table, name: str, shift: int) -> NDArray[np.int32]:
+    """Per-channel constants, shifted back; what does not fit 32 bits is refused, not wrapped."""
+    wide = table.tensor(name, 2, np.int64) << shift
+    if wide.size and not -(2**31) <= int(wide.min()) <= int(wide.max()) < 2**31:
+        raise ValueError(f"{table.where}: {name} holds values that do not fit 32 bits after table_shift")
+    return wide.astype(np.int32)
 
 
 def _skip(table: Table) -> PlainSkip | WeightedSkip:

@@ -15,7 +15,6 @@ from bitspike.integer.graph import (
     Flatten,
     Graph,
     Input,
-    Integers,
     Node,
     PlainSkip,
     Pool,
@@ -24,25 +23,14 @@ from bitspike.integer.graph import (
     WeightedSkip,
     WeightedSum,
 )
+from bitspike.integer.tables import TABLES, narrow, stored, table_shift
 from bitspike.integer.weight import Weight
-
-_WIDTHS = (np.uint8, np.int8, np.int16, np.int32)
 
 
 def to_plain(graph: Graph) -> tuple[list[dict[str, Any]], Tensors]:
     """The nodes as objects of a header, and the tensors that they name."""
     writer = _Writer()
     return [writer.node(node) for node in graph.nodes], writer.tensors
-
-
-def narrow(values: Integers) -> Integers:
-    """The values in the first of uint8, int8, int16, int32 that holds them all."""
-    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-    for width in _WIDTHS:
-        limits = np.iinfo(width)
-        if limits.min <= low and high <= limits.max:
-            return values.astype(width)
-    raise ValueError(f"values from {low} to {high} do not fit 32 bits")
 
 
 class _Writer:
@@ -102,10 +90,11 @@ class _Writer:
 
     def fire(self, node: Spiking, fire: Fire) -> dict[str, Any]:
         found = {item.name: getattr(fire, item.name) for item in fields(fire)}
-        for part in ("threshold", "rounding", "rounding_fired", "shift"):
+        shift = table_shift(fire)
+        for part in (*TABLES, "shift"):
             if found[part] is not None:
-                found[part] = self.keep(node, part, found[part])
-        return found
+                found[part] = self.keep(node, part, found[part] if part == "shift" else stored(found[part], shift))
+        return found | ({"table_shift": shift} if shift else {})
 
 
 def _rest(node: Node, *but: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from bitspike.model.registry import create_model, list_models, model_defaults, r
 from bitspike.model.resnet18 import ResNet18
 from bitspike.model.resnet19 import ResNet19
 from bitspike.model.resnet20 import ResNet20
+from bitspike.model.sequence import SequenceNet
 from bitspike.model.small import Small8, Small28, SmallEvents, SmallTouch, SmallVGG
 from bitspike.model.vgg16 import VGG16
 from bitspike.model.vggsnn import VGGSNN
@@ -14,6 +15,7 @@ __all__ = [
     "ResNet18",
     "ResNet19",
     "ResNet20",
+    "SequenceNet",
     "Small8",
     "Small28",
     "SmallEvents",

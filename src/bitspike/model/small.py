@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bitspike.block import (
     EventInput,
     Flatten,
+    GlobalSumPool,
     ImageInput,
     MaxPool,
     Readout,
@@ -88,7 +89,8 @@ class Small28(_SmallImages):
 class SmallVGG(nn.Module):
     """A VGG that a CPU trains: stages of 3x3 convolutions, max pooling 2x2 behind each, and a readout.
 
-    stages: channels of every convolution, stage by stage.
+    stages: channels of every convolution, stage by stage. readout: of every pixel of the last maps ("flat"), or of
+    their sums over all pixels ("pooled"), which needs a fraction of the weights.
     """
 
     def __init__(
@@ -100,8 +102,11 @@ class SmallVGG(nn.Module):
         mean: Sequence[float] | None = None,
         std: float = 0.25,
         stages: Sequence[Sequence[int]] = ((32, 32), (64, 64), (128, 128)),
+        readout: str = "flat",
     ) -> None:
         super().__init__()
+        if readout not in ("flat", "pooled"):
+            raise ValueError(f"readout is {readout!r}; give flat or pooled.")
         if not stages or not all(stages):
             raise ValueError(f"stages is {[list(stage) for stage in stages]}; give one or more, each with channels.")
         shape = checked_shape(input_shape, halvings=len(stages))
@@ -116,12 +121,15 @@ class SmallVGG(nn.Module):
                 inputs = outputs
             height, width = height // 2, width // 2
         self.layers = nn.Sequential(*layers)
+        self.pool = GlobalSumPool() if readout == "pooled" else None
         self.flatten = Flatten()
-        self.readout = Readout(inputs * height * width, checked_classes(classes))
+        features, scale = (inputs, 1 / (height * width)) if self.pool is not None else (inputs * height * width, 1.0)
+        self.readout = Readout(features, checked_classes(classes), input_scale=scale)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] (uint8) to logits [T, B, classes]."""
-        logits: Tensor = self.readout(self.flatten(self.layers(self.input(images))))
+        spikes = self.layers(self.input(images))
+        logits: Tensor = self.readout(self.flatten(spikes if self.pool is None else self.pool(spikes)))
         return logits
 
 

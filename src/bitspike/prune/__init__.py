@@ -3,9 +3,9 @@
 `channel_scores` rates every output channel of every spiking layer, `remove_` takes channels out, `prune_` does both.
 """
 
+from bitspike.block.potentials import potentials
 from bitspike.prune.criteria import Criterion, LayerRun, list_criteria, register_criterion, singular_value_scores
 from bitspike.prune.fitting import for_target
-from bitspike.prune.potentials import potentials
 from bitspike.prune.presets import PRESETS, Preset
 from bitspike.prune.pruning import PrunedLayer, PruneReport, prune_
 from bitspike.prune.ranking import ChannelScores

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from bitspike.block import SpikingBlock
-from bitspike.prune.drawing import generator
-from bitspike.prune.potentials import potentials
+from bitspike.block.potentials import potentials
+from bitspike.drawing import generator
 
 EPSILON = 1e-6
 _CHUNK = 1 << 20

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from bitspike.block import Block, SpikingBlock, blocks_of
 from bitspike.block.base import in_mode, watching
 from bitspike.data import Dataset
+from bitspike.drawing import check_draw, drawn_batches, stream
 from bitspike.prune.criteria import EPSILON, Criterion, LayerRun, find_criterion
-from bitspike.prune.drawing import check_draw, drawn_batches, stream
 from bitspike.prune.ranking import ChannelScores
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from bitspike.data import Dataset
+from bitspike.drawing import generator
 from bitspike.prune.criteria import EPSILON, find_criterion
-from bitspike.prune.drawing import generator
 from bitspike.prune.ranking import ChannelScores
 from bitspike.prune.scores import batch_sums
 

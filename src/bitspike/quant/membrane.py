@@ -5,18 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bitspike.quant.rounding import round_half_up, straight_through
+from bitspike.quant.rounding import ceil_log2, round_half_up, straight_through
 from bitspike.spec import MembraneSpec
 
 EXPONENT_WINDOW = (3, 4)
 """Exponents of one layer lie from median - 3 to median + 4. One dead channel (a tiny gain) thus cannot
 coarsen the step of all others, and at most 7 planes of shift are ever needed."""
-
-
-def ceil_log2(value: Tensor) -> Tensor:
-    """ceil(log2(x)) of positive numbers, exactly, by taking the float apart."""
-    mantissa, exponent = torch.frexp(value.double())
-    return exponent - (mantissa == 0.5).to(exponent.dtype)
 
 
 def membrane_exponent(gain: Tensor, spec: MembraneSpec) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bitspike.quant.gamma import SCALE_FLOOR, least_squares, percentile
+from bitspike.quant.gamma import SCALE_FLOOR, fixed_gamma
 from bitspike.quant.rounding import straight_through
-from bitspike.quant.weights import QuantizedWeight, magnitude, normalize_weight, register_grid, spread
+from bitspike.quant.weights import QuantizedWeight, normalize_weight, register_grid, spread
 from bitspike.spec import WeightSpec
 
 
@@ -29,7 +29,7 @@ def odd(weight: Tensor, spec: WeightSpec, progress: float, gamma: Tensor | None 
     """
     largest = spec.largest_code
     if gamma is None:
-        reach = _fixed_gamma(weight, spec).clamp_min(SCALE_FLOOR * largest)
+        reach = fixed_gamma(weight, spec).clamp_min(SCALE_FLOOR * largest)
     else:
         reach = learned_gamma(gamma, weight, SCALE_FLOOR * largest)
     ratio = (weight / spread(reach, weight)).clamp(-1, 1)
@@ -52,25 +52,6 @@ def learned_gamma(parameter: Tensor, weight: Tensor, floor: float) -> Tensor:
 @torch.no_grad()
 def initial_gamma(weight: Tensor, spec: WeightSpec) -> Tensor:
     """What a learned gamma starts from: that of least squared error, [C_out] or, with one a layer, [1]."""
-    found = _searched(normalize_weight(weight, spec.normalize), spec, "mse")
+    found = fixed_gamma(normalize_weight(weight, spec.normalize), spec, "mse")
     kept = found[:1] if spec.per == "layer" else found
     return kept.clone(memory_format=torch.contiguous_format)  # with strides of its own, as files want them
-
-
-@torch.no_grad()
-def _fixed_gamma(weight: Tensor, spec: WeightSpec) -> Tensor:
-    """gamma [C_out] from the weights themselves."""
-    if spec.scale == "unit":
-        return weight.new_ones(weight.shape[0])
-    if spec.scale in ("mean", "abs_max"):
-        return magnitude(weight, spec.per, "mean" if spec.scale == "mean" else "max")
-    return _searched(weight, spec, spec.scale)
-
-
-def _searched(weight: Tensor, spec: WeightSpec, scale: str) -> Tensor:
-    rows = weight.detach().reshape(1, -1) if spec.per == "layer" else weight.detach().flatten(1)
-    if scale == "percentile":
-        found = percentile(rows, spec.percentile)
-    else:
-        found = least_squares(rows, spec.bits, spec.percentile)
-    return found.to(weight.dtype).expand(weight.shape[0])

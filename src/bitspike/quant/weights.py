@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bitspike.quant.gamma import SCALE_FLOOR
-from bitspike.quant.rounding import round_half_up, straight_through
+from bitspike.integer.threefry import random_offsets
+from bitspike.quant.gamma import SCALE_FLOOR, fixed_gamma, magnitude
+from bitspike.quant.rounding import ceil_log2, round_half_up, straight_through
 from bitspike.quant.sign import SIGN_GRADIENTS
 from bitspike.spec import WeightSpec
 
@@ -36,7 +37,8 @@ _GRIDS: dict[str, Grid] = {}
 def register_grid(name: str) -> Callable[[Grid], Grid]:
     """Register a grid under the name that `WeightSpec.grid` uses.
 
-    It is called with weight, spec and progress; for a spec whose scale is learned also with the parameter, gamma.
+    It is called with weight, spec and progress; for a spec whose scale is learned also with the parameter, gamma; for
+    one with stochastic rounding also with the noise, as large as the weight.
     """
 
     def add(grid: Grid) -> Grid:
@@ -47,16 +49,20 @@ def register_grid(name: str) -> Callable[[Grid], Grid]:
 
 
 def quantize_weight(
-    weight: Tensor, spec: WeightSpec, progress: float = 1.0, gamma: Tensor | None = None
+    weight: Tensor, spec: WeightSpec, progress: float = 1.0, gamma: Tensor | None = None, *, fresh: bool = False
 ) -> QuantizedWeight:
     """Codes and scale of a weight [C_out, ...]; `progress` (0 to 1) sharpens annealed gradients.
 
-    gamma: the parameter of a learned scale, [C_out] or [1]; others need none.
+    gamma: the parameter of a learned scale, [C_out] or [1]; others need none. fresh: draw the noise of stochastic
+    rounding anew, as training does at every step, instead of the spec's own, which is always the same.
     At 32 bits the codes are the weights themselves and the scale is one.
     """
     if spec.is_float:
         return QuantizedWeight(weight, weight.new_ones(weight.shape[0]))
     normal = normalize_weight(weight, spec.normalize)
+    if spec.rounding == "stochastic":
+        noise = torch.rand_like(normal) if fresh else seeded_noise(normal, spec.seed)
+        return _GRIDS[spec.grid](normal, spec, progress, noise=noise)
     if not spec.is_learned:
         return _GRIDS[spec.grid](normal, spec, progress)
     if gamma is None:
@@ -82,14 +88,6 @@ def normalize_weight(weight: Tensor, how: str) -> Tensor:
     return (centred / (variance.sqrt() + SCALE_FLOOR)).to(weight.dtype)
 
 
-def magnitude(weight: Tensor, per: str, reduce: str) -> Tensor:
-    """Mean or largest |w| of every output channel, or of the layer, [C_out], held above the floor."""
-    flat = weight.detach().double().abs().flatten(1)
-    flat = flat.reshape(1, -1) if per == "layer" else flat
-    found = flat.mean(1) if reduce == "mean" else flat.amax(1)
-    return found.clamp_min(SCALE_FLOOR).to(weight.dtype).expand(weight.shape[0])
-
-
 def spread(scale: Tensor, like: Tensor) -> Tensor:
     """[C_out] shaped to meet a weight [C_out, ...]."""
     return scale.reshape(-1, *(1,) * (like.dim() - 1))
@@ -110,14 +108,37 @@ def binary(weight: Tensor, spec: WeightSpec, progress: float) -> QuantizedWeight
 
 
 @register_grid("twos_complement")
-def twos_complement(weight: Tensor, spec: WeightSpec, progress: float) -> QuantizedWeight:
-    """scale = max |w| / n;  codes = clamp(floor(w / scale + 1/2), -n, n),  n = 2^(bits-1) - 1.
+def twos_complement(weight: Tensor, spec: WeightSpec, progress: float, noise: Tensor | None = None) -> QuantizedWeight:
+    """codes = clamp(floor(w / scale + o), -n, n),  n = 2^(bits-1) - 1;  o = 1/2 nearest, 0 floor, noise stochastic.
+
+    scale = gamma / n with gamma the largest |w| (abs_max), a percentile or the one of least squared error (mse), or
+    2^-f (power_of_two: fixed point Qi.f, i = bits - f): f as given, or the largest with n * 2^-f >= the largest |w|.
 
     The most negative code stays unused, which keeps the grid symmetric. Q-SNN's 8-bit ends, with the largest
-    magnitude where its code takes the largest signed value and overflows. Gradient: d codes / d w = 1 / scale.
+    magnitude where its code takes the largest signed value and overflows; Q-SpiNN's fixed point and its three ways
+    to round, clamped where its authors' public code wraps around. Gradient: d codes / d w = 1 / scale, 0 beyond the
+    outermost codes where the scale lets weights lie there; none into the scale.
     """
-    levels = 2 ** (spec.bits - 1) - 1
-    scale = (magnitude(weight, spec.per, "max") / levels).clamp_min(SCALE_FLOOR)
+    levels = spec.largest_code
+    scale = _twos_complement_scale(weight, spec, levels)
     ratio = weight / spread(scale, weight)
-    codes = round_half_up(ratio.detach()).clamp(-levels, levels)
-    return QuantizedWeight(straight_through(codes, ratio), scale)
+    offset: float | Tensor = {"nearest": 0.5, "floor": 0.0}.get(spec.rounding, 0.0) if noise is None else noise
+    codes = torch.floor(ratio.detach() + offset).clamp(-levels, levels)
+    held = ratio if spec.scale == "abs_max" else ratio.clamp(-levels - 0.5, levels + 0.5)
+    return QuantizedWeight(straight_through(codes, held), scale)
+
+
+@torch.no_grad()
+def _twos_complement_scale(weight: Tensor, spec: WeightSpec, levels: int) -> Tensor:
+    if spec.scale != "power_of_two":
+        return (fixed_gamma(weight, spec) / levels).clamp_min(SCALE_FLOOR)
+    if spec.fraction is not None:
+        return weight.new_full((weight.shape[0],), 2.0 ** -int(spec.fraction))
+    reach = magnitude(weight, spec.per, "max").double() / levels
+    return torch.exp2(ceil_log2(reach)).clamp_min(SCALE_FLOOR).to(weight.dtype)
+
+
+def seeded_noise(like: Tensor, seed: int) -> Tensor:
+    """Numbers in [0, 1) of 24 bits, one for each weight [C_out, ...]; the same for the same seed, on every machine."""
+    drawn = random_offsets(like.shape[0], like[0].numel(), 24, seed=seed, layer=0, step=0)
+    return (drawn.to(like.device, like.dtype) * 2.0**-24).reshape(like.shape)

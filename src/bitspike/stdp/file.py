@@ -71,7 +71,7 @@ def _read(path: str | Path, kind: str) -> tuple[StdpNetwork, dict[str, Any]]:
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file}; give the path of a {kind} (.bsp)")
-    header, tensors = unpack(file.read_bytes(), path, kind=kind)
+    header, tensors = unpack(file.read_bytes(), path, kind=kind, newest=VERSION)
     try:
         return _network(header, tensors), header
     except (ValueError, TypeError, KeyError) as error:

@@ -16,9 +16,9 @@ from torch import nn
 
 from bitspike.block import quantize_
 from bitspike.data import Dataset, split_validation
+from bitspike.drawing import check_draw
 from bitspike.prune import PruneReport, list_criteria, prunable_channels, prune_, removed_from
 from bitspike.prune.criteria import find_criterion
-from bitspike.prune.drawing import check_draw
 from bitspike.prune.pruning import keep_
 from bitspike.spec import QuantSpec
 from bitspike.train.checkpoint import refuse_other_run, stored_identity

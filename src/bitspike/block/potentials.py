@@ -1,4 +1,4 @@
-"""The membrane of a layer just before it fires: what the `sca` criterion measures and no form keeps.
+"""The membrane of a layer just before it fires, which no form keeps: for scores of pruning, and for ranges.
 
 U[t] = leak * u[t-1] + i[t]          u: the stored membrane, after reset and quantizer; i: the current of one step
 """
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bitspike.block import SpikingBlock
 from bitspike.block.base import integers
+from bitspike.block.layers import SpikingBlock
 from bitspike.block.to_integers import to_node
 from bitspike.block.training import float_current
 from bitspike.integer import ops

@@ -1,0 +1,286 @@
+"""`bitspike explore`: try many ways to make a trained network smaller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from bitspike.cli.options import Download, Flag, Json, Quiet, Root, at_least
+from bitspike.cli.output import Output, percent, size, table
+from bitspike.cli.program import command
+
+if TYPE_CHECKING:
+    from bitspike.explore import Exploration, Row
+
+FRONT = "front.png"
+
+
+def explore(
+    model: Path | None = None,
+    /,
+    *,
+    data: str | None = None,
+    space: Path | None = None,
+    try_: Annotated[list[str] | None, Parameter(name="--try")] = None,
+    objectives: str = "accuracy,memory",
+    sampler: str = "auto",
+    trials: int = 100,
+    generation: int = 16,
+    validation: float = 0.1,
+    calibration: str = "4x128",
+    recipe: str = "",
+    train: Annotated[list[str] | None, Parameter(name="--train")] = None,
+    early_stop: Annotated[bool, Flag] = False,
+    seed: int = 0,
+    workers: int = 1,
+    on: str = "local",
+    asynchronous: Annotated[bool, Flag] = False,
+    storage: str | None = None,
+    join: Annotated[bool, Flag] = False,
+    out: Path | None = None,
+    resume: Path | None = None,
+    dashboard: Path | None = None,
+    data_root: Root = None,
+    download: Download = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Try ways to quantize, prune and train a float network further; the table shows which are worth it.
+
+    Every candidate becomes an integer network and is evaluated as one, on validation samples. A stopped exploration
+    goes on by itself. Then `bitspike pick` takes the best one.
+
+    Args:
+        model: a model file (.safetensors) of a float network, or the folder of a finished run.
+        data: the data set; by default the one it was trained on.
+        space: a TOML file with the dimensions and their values (default: bits of weights, membranes and ends).
+        try_: a dimension and its values, such as weight.bits=2,3,4 or scheme=ptq,itq; can be repeated.
+        objectives: what makes a front, of accuracy, memory, operations, energy, latency.
+        sampler: auto (all up to 1000 candidates, else nsga2), exhaustive, one-at-a-time, nsga2, tpe, random.
+        trials: how many candidates a sampler may try.
+        generation: how many it proposes at once.
+        validation: share of the train split for comparing, where the model's own recipe left none out.
+        calibration: batches x samples that calibrate.
+        recipe: how candidates that train do so (default: as the model was, 5 epochs, a third of its rate).
+        train: change a setting of that recipe's train table, such as epochs=3; can be repeated.
+        early_stop: stop training candidates that fall far behind.
+        seed: of everything random.
+        workers: processes; the table is the same with any number.
+        on: local, ray (a cluster begun here), auto or ray://HOST:PORT (one that runs).
+        asynchronous: wait for no generation; faster, and the table then depends on who was faster.
+        storage: URL of a database that several machines share, such as postgresql://HOST/NAME.
+        join: take candidates of an exploration that was begun elsewhere in that storage.
+        out: folder of the exploration (default: runs/explore-MODEL).
+        resume: go on in this folder, with all that it was begun with.
+        dashboard: show the exploration of this folder in a browser, by optuna-dashboard.
+    """
+    from bitspike.cli.explored import MODEL, Begun, opened
+    from bitspike.cli.opening import model_path
+    from bitspike.explore import explore as run
+
+    output = Output(json, quiet)
+    if dashboard is not None:
+        return _dashboard(dashboard.expanduser())
+    at_least("--workers", workers)
+    if (model is None) == (resume is None):
+        raise ValueError("give a model to explore, or a folder with --resume to go on in; not both, not neither")
+    if resume is not None:
+        folder = resume.expanduser()
+        begun = Begun.read(folder)
+    elif model is not None:
+        source = model_path(model)
+        folder = Path("runs") / f"explore-{model_name(source)}" if out is None else out.expanduser()
+        begun = Begun(
+            data_name(source, data),
+            _space(space, try_ or []),
+            [name.strip() for name in objectives.split(",")],
+            sampler,
+            trials,
+            generation,
+            validation,
+            as_pair(calibration),
+            seed,
+            recipe,
+            list(train or []),
+            early_stop,
+        )
+        begun.write(folder, source)
+    found = opened(begun, folder / MODEL, root=data_root, download=download)
+    count, each = begun.calibration
+    output.note(f"exploring in {folder}; it goes on there if it is stopped")
+    progress = _Progress(output)
+    result = run(
+        found.net,
+        found.training,
+        begun.space,
+        validation=found.validation,
+        objectives=begun.objectives,
+        sampler=begun.sampler,
+        trials=begun.trials,
+        generation=begun.generation,
+        train=found.recipe,
+        early_stop=begun.early_stop,
+        calibration=(count, each),
+        statistics=begun.statistics,
+        seed=begun.seed,
+        workers=workers,
+        on=on,
+        asynchronous=asynchronous,
+        out=folder,
+        storage=storage,
+        join=join,
+        watch=progress.changed,
+    )
+    picture = _picture(result, folder)
+    show_front(output, result)
+    output.hint(f"next: {command('pick', folder, '--within', '1%', '--smallest')}")
+    output.finish({"folder": str(folder), "picture": picture, **result.to_dict()})
+    return 0
+
+
+def show_front(output: Output, found: Exploration) -> None:
+    """The candidates that no other one beats, beside the float network."""
+    baseline = found.baseline
+    rows = [
+        ("", "float network", percent(baseline.accuracy), "", size(baseline.memory), "1.0x"),
+        *(
+            (
+                str(row.number),
+                ", ".join(f"{name}={value}" for name, value in row.choices.items()),
+                percent(row.accuracy),
+                f"{100 * (row.accuracy - baseline.accuracy):+.2f}",
+                size(row.memory),
+                f"{baseline.memory / row.memory:.1f}x",
+            )
+            for row in found.front
+        ),
+    ]
+    columns = ("number", "candidate", "accuracy", "points", "memory", "smaller")
+    output.show(table("no other candidate beats these", columns, rows, left=(0, 1)))
+    told = [f"{len(found.finished)} candidates"]
+    told += [f"{len(found.stopped)} stopped in training"] if found.stopped else []
+    told += [f"{len(found.failed)} could not be made ({found.failed[0].numbers['error']})"] if found.failed else []
+    output.show(", ".join(told))
+
+
+class _Progress:
+    """One line whenever something has ended, at most every few seconds."""
+
+    EVERY = 5.0
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._said = 0.0
+
+    def changed(self, found: Exploration) -> None:
+        """Say how far it is, and what is best within a point."""
+        import time
+
+        now = time.monotonic()
+        if now - self._said < self.EVERY:
+            return
+        self._said = now
+        ended = len(found.finished) + len(found.stopped) + len(found.failed)
+        best = _within_a_point(found)
+        told = (
+            ""
+            if best is None
+            else f"; within a point {size(best.memory)} ({percent(best.accuracy)}, number {best.number})"
+        )
+        self._output.note(f"{ended} of {len(found.rows)} so far, {len(found.front)} on the front{told}")
+
+
+def _within_a_point(found: Exploration) -> Row | None:
+    try:
+        return found.smallest(0.01)
+    except ValueError:
+        return None
+
+
+def _picture(found: Exploration, folder: Path) -> str | None:
+    """The front as a PNG; None without matplotlib."""
+    from bitspike.atomic import atomic_write
+    from bitspike.explore.plot import plot_front
+
+    try:
+        drawn = plot_front(found)
+    except ModuleNotFoundError:
+        return None
+    atomic_write(folder / FRONT, drawn)
+    return str(folder / FRONT)
+
+
+def model_name(source: Path) -> str:
+    """What a model file is called, or the folder of the run that made it."""
+    return source.parent.name if source.name == "model.safetensors" else source.stem
+
+
+def data_name(source: Path, data: str | None) -> str:
+    """The data set that is named, or the one that a model file was trained on."""
+    from bitspike.cli.data import known_name
+    from bitspike.train import read_header
+
+    if data is not None:
+        return known_name(data)
+    told = (read_header(source).recipe or {}).get("data", {}).get("name")
+    if told is None:
+        raise ValueError("the model file does not say what it was trained on; name a data set with --data")
+    return str(told)
+
+
+def _space(file: Path | None, tries: list[str]) -> dict[str, Any]:
+    """The space of a TOML file, its dimensions changed or joined by those of the command line."""
+    import tomllib
+
+    from bitspike.explore import Space
+
+    given: dict[str, Any] = {}
+    if file is not None:
+        try:
+            given = Space.of(tomllib.loads(file.expanduser().read_text(encoding="utf-8"))).to_dict()
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{file} is not a valid TOML file: {error}") from None
+    for text in tries:
+        name, equals, values = text.partition("=")
+        if not equals or not values.strip():
+            raise ValueError(f"--try {text}: give NAME=VALUE,VALUE,..., such as weight.bits=2,3,4")
+        given[name.strip()] = [_value(value.strip()) for value in values.split(",")]
+    return Space.of(given or None).to_dict()
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def as_pair(text: str) -> list[int]:
+    """BATCHESxSAMPLES as two numbers."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(f"--calibration is {text!r}; give BATCHESxSAMPLES, such as 4x128")
+    return [int(part) for part in parts]
+
+
+def _dashboard(folder: Path) -> int:
+    """Serve optuna-dashboard for the journal of a folder, until it is stopped."""
+    from bitspike.explore.store import JOURNAL
+
+    if not (folder / JOURNAL).is_file():
+        raise FileNotFoundError(f"{folder} holds no exploration; `bitspike explore MODEL --out {folder}` begins one")
+    try:
+        from optuna_dashboard import run_server
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "the dashboard needs optuna-dashboard: pip install 'bitspike[dashboard]'", name="optuna_dashboard"
+        ) from None
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    run_server(JournalStorage(JournalFileBackend(str(folder / JOURNAL))))
+    return 0

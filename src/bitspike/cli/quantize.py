@@ -1,0 +1,114 @@
+"""`bitspike quantize`: a trained float network, quantized by what a few samples tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from bitspike.cli.options import Download, Flag, Json, Quiet, Root, at_least
+from bitspike.cli.output import Output, percent, ratio, size, table
+from bitspike.cli.program import command
+
+if TYPE_CHECKING:
+    from bitspike.ptq import Calibration
+
+
+def quantize(
+    model: Path,
+    spec: str,
+    /,
+    *,
+    settings: Annotated[list[str] | None, Parameter(name="--set")] = None,
+    data: str | None = None,
+    samples: int = 512,
+    seed: int = 0,
+    keep_statistics: Annotated[bool, Flag] = False,
+    out: Path | None = None,
+    data_root: Root = None,
+    download: Download = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Quantize a trained float network without training it; leaks, thresholds and resets stay what they are.
+
+    Batch-norm statistics are estimated anew on some samples of the train split. Then evaluate, lower, certify and
+    export take the result like any other network. To search for the best way: bitspike explore.
+
+    Args:
+        model: a model file (.safetensors) of a float network, or the folder of a finished run.
+        spec: bits of hidden weights and membranes, such as 4w4u; the ends get 8.
+        settings: a field of the description, such as ends.bits=4, weight.scale=mse, weight.rounding=floor,
+            membrane.range=mse, override.conv2.weight.bits=2; can be repeated.
+        data: the data set; by default the one it was trained on.
+        samples: how many of its train split calibrate.
+        seed: which samples are drawn, and the noise of stochastic rounding.
+        keep_statistics: leave the batch norms as they are.
+        out: the file to write (default: the model's name with the bits, beside it).
+    """
+    from bitspike.cli.opening import as_trained, data_for, open_integers, open_model
+    from bitspike.drawing import check_draw, drawn_batches
+    from bitspike.explore.evaluate import seeded
+    from bitspike.measuring import measure
+    from bitspike.ptq import SpecChange, calibrate_
+    from bitspike.train import save_model
+    from bitspike.train.recipe_file import apply_override
+
+    at_least("--samples", samples)
+    output = Output(json, quiet)
+    if open_integers(model) is not None:
+        raise ValueError(f"{model} is an integer network already; give the model file of the float network")
+    table_of: dict[str, Any] = {"quant": {"bits": spec}}
+    for setting in settings or []:
+        apply_override(table_of, f"quant.{setting}")
+    change = seeded(SpecChange.of(table_of["quant"]), seed)
+    net, header, source = open_model(model)
+    file = source.with_name(f"{source.stem}-{spec}.safetensors") if out is None else out.expanduser()
+    if file.suffix != ".safetensors" or file.resolve() == source.resolve():
+        raise ValueError(f"--out is {file}; give another file than the model's, its name ending with .safetensors")
+    drawn, _ = as_trained(data_for(header, data, "train", root=data_root, download=download), header)
+    size_of_batch = min(128, samples)
+    count = samples // size_of_batch
+    check_draw(net, drawn, count, size_of_batch, "quantize")
+    batches = list(drawn_batches(drawn, count, size_of_batch, seed))
+    found = calibrate_(net, change, batches, statistics=not keep_statistics)
+    cost = measure(net.eval())
+    quant = found.spec.to_dict()
+    recipe = None if header.recipe is None else {**header.recipe, "quant": quant}
+    start = {key: value for key, value in header.results.items() if key != "history"}
+    calibrated = {"data": drawn.fingerprint, "samples": count * size_of_batch, "seed": seed, "ranges": found.ranges}
+    provenance = {**header.provenance, "calibration": calibrated}
+    save_model(net, file, replace(header, quant=quant, recipe=recipe, provenance=provenance, results={"start": start}))
+    _show(output, found)
+    total, plain = cost.memory.total, cost.float_memory.total
+    output.show(f"{file}: memory {size(total)}, in floats {size(plain)}: {ratio(plain, total)} smaller")
+    if start.get("test_accuracy") is not None:
+        output.hint(f"the float network had {percent(start['test_accuracy'])} on its test split")
+    output.hint(f"next: {command('evaluate', file, '--data', drawn.name)}")
+    output.finish(
+        {
+            "model": str(source),
+            "file": str(file),
+            "memory": cost.memory.to_dict(),
+            "float_memory": cost.float_memory.to_dict(),
+            **found.to_dict(),
+        }
+    )
+    return 0
+
+
+def _show(output: Output, found: Calibration) -> None:
+    rows = []
+    for item in found.layers.layers:
+        weight, membrane = item.layer.weight, item.layer.membrane
+        grid = f"{weight.grid}, {weight.scale}" if not weight.is_float else "float"
+        spiking = item.name in found.ranges or not item.end or item is found.layers.layers[0]
+        stored = f"{membrane.bits}" if spiking else ""
+        reach = f"{found.ranges[item.name]:.3g}" if item.name in found.ranges else ""
+        leak = str(membrane.leak) if spiking else ""
+        rows.append((item.name, str(weight.bits), grid, stored, reach, leak))
+    output.show(table("", ("layer", "weights", "grid", "membrane", "range", "leak"), rows, left=(0, 2)))
+    for name, (before, after) in found.leaks.items():
+        output.show(f"{name}: leak {float(before):g} became {after} = {float(after):g}, which shifts can express")

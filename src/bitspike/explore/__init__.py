@@ -1,0 +1,8 @@
+"""Searching for the quantization, pruning and training that suit a network best, and picking one."""
+
+from bitspike.explore.exploration import Exploration, Row
+from bitspike.explore.explore import explore
+from bitspike.explore.selection import Baseline
+from bitspike.explore.space import SCHEMES, Space
+
+__all__ = ["SCHEMES", "Baseline", "Exploration", "Row", "Space", "explore"]

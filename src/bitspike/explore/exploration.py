@@ -1,0 +1,117 @@
+"""`Exploration`: what was tried, how it came out, and which candidate to take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bitspike.explore.pareto import costs, front
+from bitspike.explore.selection import DEFAULT_MU, Baseline, by_reward, smallest_within
+from bitspike.explore.store import COMPLETE, FAILED, PRUNED, Trial
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate: its number, what was chosen, and what it came to.
+
+    state: complete, pruned (training was stopped as hopeless), failed (numbers say why, under "error"), waiting or
+    running.
+    """
+
+    number: int
+    state: str
+    choices: dict[str, Any]
+    numbers: dict[str, Any]
+
+    @property
+    def accuracy(self) -> float:
+        """On the validation samples."""
+        return float(self.numbers["accuracy"])
+
+    @property
+    def memory(self) -> int:
+        """Bytes: weights, per-channel integers, the membrane of all layers, batch 1."""
+        return int(self.numbers["memory"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; only "seconds" and "latency" in it depend on when and where it was measured."""
+        return {"number": self.number, "state": self.state, **self.numbers, "choices": self.choices}
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """A table of candidates beside the float network they were made from."""
+
+    objectives: tuple[str, ...]
+    baseline: Baseline
+    rows: tuple[Row, ...]
+    identity: dict[str, Any]
+
+    @staticmethod
+    def of(trials: Sequence[Trial], baseline: Baseline, identity: dict[str, Any]) -> Exploration:
+        """From what is stored."""
+        rows = tuple(Row(trial.number, trial.state, trial.choices, dict(trial.row or {})) for trial in trials)
+        return Exploration(tuple(identity["objectives"]), baseline, rows, identity)
+
+    @staticmethod
+    def from_dict(plain: Mapping[str, Any]) -> Exploration:
+        """Read `to_dict`'s form."""
+        rows = []
+        for told in plain["rows"]:
+            numbers = {key: value for key, value in told.items() if key not in ("number", "state", "choices")}
+            rows.append(Row(int(told["number"]), str(told["state"]), dict(told["choices"]), numbers))
+        baseline = Baseline(float(plain["baseline"]["accuracy"]), int(plain["baseline"]["memory"]))
+        return Exploration(tuple(plain["objectives"]), baseline, tuple(rows), dict(plain["identity"]))
+
+    @property
+    def finished(self) -> tuple[Row, ...]:
+        """The candidates with numbers."""
+        return tuple(row for row in self.rows if row.state == COMPLETE)
+
+    @property
+    def stopped(self) -> tuple[Row, ...]:
+        """Those whose training was stopped as hopeless."""
+        return tuple(row for row in self.rows if row.state == PRUNED)
+
+    @property
+    def failed(self) -> tuple[Row, ...]:
+        """Those that could not be made; `numbers["error"]` says why."""
+        return tuple(row for row in self.rows if row.state == FAILED)
+
+    @property
+    def front(self) -> tuple[Row, ...]:
+        """The candidates that no other one beats in all objectives, the smallest memory first."""
+        rows = self.finished
+        points = [costs([row.numbers[name] for name in self.objectives], self.objectives) for row in rows]
+        return tuple(sorted((rows[at] for at in front(points)), key=lambda row: (row.memory, -row.accuracy)))
+
+    def best(self, form: str = "additive", mu: float = DEFAULT_MU) -> Row:
+        """The candidate with the largest reward, "additive" or "product"; see `explore.selection`."""
+        found: Row = by_reward(self.finished, self.baseline, form, mu)
+        return found
+
+    def smallest(self, within: float = 0.01) -> Row:
+        """The candidate of least memory that loses at most so much accuracy (0.01: one point)."""
+        found: Row = smallest_within(self.finished, self.baseline, within)
+        return found
+
+    def row(self, number: int) -> Row:
+        """The candidate of a number, finished with numbers."""
+        found = next((row for row in self.rows if row.number == number), None)
+        if found is None:
+            raise ValueError(f"there is no candidate {number}; there are 0 to {len(self.rows) - 1}")
+        if found.state != COMPLETE:
+            told = found.numbers.get("error", f"it is {found.state}")
+            raise ValueError(f"candidate {number} has no numbers: {told}")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "identity": self.identity,
+            "baseline": {"accuracy": self.baseline.accuracy, "memory": self.baseline.memory},
+            "objectives": list(self.objectives),
+            "front": [row.number for row in self.front],
+            "rows": [row.to_dict() for row in self.rows],
+        }

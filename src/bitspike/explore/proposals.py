@@ -1,0 +1,170 @@
+"""What is tried next: everything in order, or what one of optuna's samplers proposes from what is finished.
+
+Proposals come in generations. Those of a generation follow from the space, the seed and the finished trials of earlier
+generations alone, so that they are the same whoever evaluates them, in which order, and after any kill.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from bitspike.block.spec_of import LayerState
+from bitspike.drawing import stream
+from bitspike.explore.pareto import LARGER_IS_BETTER
+from bitspike.explore.space import Choices, Space
+from bitspike.explore.store import COMPLETE, Trial
+
+SAMPLERS = ("exhaustive", "one-at-a-time", "nsga2", "tpe", "random")
+EXHAUSTIVE_UP_TO = 1000
+"""Candidates that are all tried where no sampler is named."""
+
+_TRIES = 50
+"""How often a sampler may propose what was tried already, or cannot be, before its generation ends early."""
+
+
+class Proposal(NamedTuple):
+    """Choices, and what the sampler wants to remember of them."""
+
+    choices: dict[str, Any]
+    system: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Proposer:
+    """How an exploration goes on.
+
+    trials: how many candidates a sampler may try; generation: how many at once; states: the network's layers, to see
+    which choices contradict themselves and which come to the same.
+    """
+
+    space: Space
+    states: Mapping[str, LayerState]
+    objectives: tuple[str, ...]
+    sampler: str
+    trials: int
+    generation: int
+    seed: int
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether what is tried is known before anything is."""
+        return self.sampler in ("exhaustive", "one-at-a-time")
+
+    def proposals(self, generation: int, finished: Sequence[Trial]) -> list[Proposal]:
+        """The candidates of a generation, from the trials of all earlier ones; none where all is done."""
+        if self.takes_all:
+            everything = self.distinct()
+            size = self.generation or len(everything)
+            return [Proposal(choices, {}) for choices in everything[generation * size : (generation + 1) * size]]
+        count = min(self.generation, self.trials - len(finished))
+        return self._sampled(generation, finished, count) if count > 0 else []
+
+    def next_one(self, trials: Sequence[Trial]) -> list[Proposal]:
+        """One more candidate beside those that are there, finished or not; none where all is done."""
+        if self.takes_all:
+            return [Proposal(choices, {}) for choices in self.distinct()[len(trials) : len(trials) + 1]]
+        if len(trials) >= self.trials:
+            return []
+        return self._sampled(len(trials), trials, 1)
+
+    def distinct(self) -> list[dict[str, Any]]:
+        """All choices of the space that can be, without those that come to the same as earlier ones."""
+        found, seen = [], set()
+        refusal = ""
+        for choices in self.space if self.sampler == "exhaustive" else self.space.one_at_a_time():
+            try:
+                key = self.meaning(choices)
+            except (ValueError, TypeError) as error:
+                refusal = str(error)
+                continue
+            if key not in seen:
+                seen.add(key)
+                found.append(choices)
+        if not found:
+            raise ValueError(f"no candidate of the space can be: {refusal}")
+        return found
+
+    def meaning(self, choices: Choices) -> str:
+        """What choices come to, as text; ValueError where they contradict themselves."""
+        candidate = self.space.candidate(choices)
+        candidate.change.refuse_unmatched(self.states)
+        layers = {}
+        for name, state in self.states.items():
+            wanted = candidate.change.apply(name, state.layer, end=state.end)
+            layer = wanted.layer
+            if layer.weight.is_float or (state.spiking and layer.membrane.is_float):
+                part = "weights" if layer.weight.is_float else "membrane"
+                raise ValueError(f"{name} would keep {part} of 32 bits, which have no integer form; give bits for them")
+            layers[name] = str(wanted) if state.spiking else str(replace(wanted.layer.weight, per="layer"))
+        return json.dumps([candidate.scheme, candidate.prune, layers])
+
+    def _sampled(self, generation: int, trials: Sequence[Trial], count: int) -> list[Proposal]:
+        """Ask a sampler, in a study of its own in memory that holds the trials so far."""
+        import optuna
+
+        study = optuna.create_study(
+            directions=["maximize" if LARGER_IS_BETTER[name] else "minimize" for name in self.objectives],
+            sampler=self._make_sampler(generation),
+        )
+        distributions = {
+            name: optuna.distributions.CategoricalDistribution(list(values))
+            for name, values in self.space.dimensions.items()
+        }
+        for trial in trials:
+            study.add_trial(self._known(trial, distributions))
+        seen = {self.meaning(trial.choices) for trial in trials}
+        return list(self._new_ones(study, distributions, seen, count))
+
+    def _new_ones(self, study: Any, distributions: Mapping[str, Any], seen: set[str], count: int) -> Iterator[Proposal]:
+        from optuna.trial import TrialState
+
+        for _ in range(count):
+            for _ in range(_TRIES):
+                asked = study.ask(dict(distributions))
+                choices = {name: asked.params[name] for name in self.space.dimensions}
+                try:
+                    key = self.meaning(choices)
+                except (ValueError, TypeError):
+                    key = ""
+                if key and key not in seen:
+                    seen.add(key)
+                    yield Proposal(choices, dict(asked.system_attrs))
+                    break
+                study.tell(asked, state=TrialState.FAIL)
+            else:
+                return
+
+    def _known(self, trial: Trial, distributions: Mapping[str, Any]) -> Any:
+        import optuna
+
+        complete = trial.state == COMPLETE and trial.row is not None
+        row = trial.row or {}
+        return optuna.trial.create_trial(
+            state=optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.FAIL,
+            params=trial.choices,
+            distributions=dict(distributions),
+            values=[float(row[name]) for name in self.objectives] if complete else None,
+            system_attrs=trial.system,
+        )
+
+    def _make_sampler(self, generation: int) -> Any:
+        import optuna
+
+        seed = stream(self.seed, "sampler", str(generation)) % 2**32
+        if self.sampler == "nsga2":
+            return optuna.samplers.NSGAIISampler(population_size=max(2, self.generation), seed=seed)
+        if self.sampler == "tpe":
+            return optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=2 * self.generation)
+        return optuna.samplers.RandomSampler(seed=seed)
+
+
+def chosen_sampler(name: str, space: Space) -> str:
+    """The sampler of that name; "auto" tries everything where the space is small."""
+    if name == "auto":
+        return "exhaustive" if space.size <= EXHAUSTIVE_UP_TO else "nsga2"
+    if name not in SAMPLERS:
+        raise ValueError(f"sampler is {name!r}; allowed: auto, {', '.join(SAMPLERS)}")
+    return name

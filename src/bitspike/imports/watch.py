@@ -1,0 +1,235 @@
+"""Watching a torch module run on a test batch: which layers run, in which order, and what each of them gives.
+
+The module may make one time step at a call, all of them in a loop of its own, or all of them at once (SpikingJelly's
+multi-step mode). Runs are in float64, on a copy.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bitspike.imports.layers import CannotImport, Seen
+from bitspike.imports.torch_modules import is_layer, is_multi_step, is_neuron, layer_of
+
+
+@dataclass(frozen=True)
+class Event:
+    """One call of a layer."""
+
+    name: str
+    module: nn.Module
+    given: Tensor
+    result: Tensor
+    kept: tuple[Tensor, Tensor]  # what was given and the result themselves, whose memory tells them apart
+
+
+class _NoMatchError(Exception):
+    """This way of calling the module is not the one it is made for."""
+
+
+def watch(module: nn.Module, samples: Tensor, *, steps: int) -> list[Seen]:
+    """The layers of a module in the order in which they run on `samples` [T, B, C, H, W], with what each gives.
+
+    Refuses, by name, modules that are no chain of known layers.
+    """
+    twin = _twin(module)
+    names = {id(part): name for name, part in twin.named_modules()}
+    neurons = [part for part in twin.modules() if is_neuron(part)]
+    if not neurons:
+        _refuse_unknown(twin)
+        raise CannotImport("", "holds no spiking neurons (Leaky, IFNode, LIFNode, ParametricLIFNode)")
+    reasons = []
+    for text, calls in _ways(twin, samples, steps):
+        try:
+            events = _run(twin, names, calls)
+            layers = _in_order(events, steps=steps, batch=samples.shape[1])
+        except _NoMatchError as error:
+            reasons.append(f"{text}: {error}")
+        else:
+            return _linked(layers, samples)
+    _refuse_unknown(twin)  # a better reason, if there is one
+    raise CannotImport(
+        type(module).__name__,
+        f"did not run {steps} time steps in any way that is known: "
+        + "; ".join(reasons)
+        + '. Where forward needs "mem" states, give an nn.Sequential of the layers with init_hidden=True',
+    )
+
+
+def _refuse_unknown(twin: nn.Module) -> None:
+    """Refuse the first module that is nothing we know, whether or not it runs."""
+    inside: set[int] = set()
+    for name, part in twin.named_modules():
+        if id(part) not in inside and is_layer(part):
+            inside |= {id(child) for child in part.modules()}
+            layer_of(name, part)
+
+
+def _ways(twin: nn.Module, samples: Tensor, steps: int) -> Iterator[tuple[str, list[Tensor]]]:
+    """Ways of calling, the likeliest first: (how it is called in words, operands of the calls)."""
+    flat = samples.flatten(2)
+    static = all(torch.equal(samples[0], step) for step in samples)
+    multi = any(is_multi_step(part) for part in twin.modules() if is_neuron(part))
+    for given, shape in ((samples, "C, H, W"), (flat, "features")):
+        if static:
+            yield f"called once with [B, {shape}]", [given[0]]
+        if not multi and steps > 1:
+            yield f"called {steps} times with [B, {shape}]", list(given)
+        yield f"called once with [T, B, {shape}]", [given]
+        if not multi and steps == 1:
+            yield f"called once with [B, {shape}]", list(given)
+
+
+def _twin(module: nn.Module) -> nn.Module:
+    """A copy in float64 and eval mode. States that hang on a graph, which deepcopy refuses, are copied without it."""
+    memo: dict[int, Any] = {}
+    for part in module.modules():
+        for value in _tensors(vars(part)):
+            if not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    twin: nn.Module = copy.deepcopy(module, memo).to("cpu", torch.float64)
+    return twin.eval()
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    for value in values.values():
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, dict):
+            yield from _tensors({key: item for key, item in value.items() if not isinstance(item, nn.Module)})
+
+
+def _reset(twin: nn.Module) -> None:
+    """Membranes at rest, as the libraries' own functions do it."""
+    for part in twin.modules():
+        if not is_neuron(part):
+            continue
+        for name in ("reset_mem", "reset"):
+            function = getattr(part, name, None)
+            if callable(function):
+                function()
+                break
+
+
+@torch.no_grad()
+def _run(twin: nn.Module, names: dict[int, str], calls: list[Tensor]) -> list[Event]:
+    _reset(twin)
+    events: list[Event] = []
+    with _hooks(twin, names, events):
+        try:
+            for operand in calls:
+                twin(operand.clone())
+        except CannotImport:
+            raise
+        except Exception as error:  # whatever a forward of somebody else's raises for a shape it is not made for
+            first = (str(error).splitlines() or [""])[0]
+            raise _NoMatchError(f"{type(error).__name__}: {first[:160]}") from None
+    return events
+
+
+@contextmanager
+def _hooks(twin: nn.Module, names: dict[int, str], events: list[Event]) -> Iterator[None]:
+    handles = []
+
+    def note(part: nn.Module, operands: tuple[Any, ...], result: Any) -> Any:
+        first = result[0] if isinstance(result, tuple) else result
+        given = next((operand for operand in operands if isinstance(operand, Tensor)), None)
+        if given is None or not isinstance(first, Tensor):
+            raise CannotImport(names[id(part)], "is called with no tensor, or gives none")
+        # Surrogates of snnTorch give float32 whatever they get.
+        wide = first.double()
+        events.append(Event(names[id(part)], part, given.double().clone(), wide.clone(), (given, wide)))
+        return (wide, *result[1:]) if isinstance(result, tuple) else wide
+
+    inside: set[int] = set()
+    for part in twin.modules():
+        if id(part) in inside or not is_layer(part):
+            continue
+        inside |= {id(child) for child in part.modules()}
+        handles.append(part.register_forward_hook(note))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _in_order(events: list[Event], *, steps: int, batch: int) -> list[list[Event]]:
+    """For every layer of the chain its events, one per step or a single one for all of them."""
+    if not events:
+        raise _NoMatchError("no layer of it ran")
+    neurons = [event for event in events if is_neuron(event.module)]
+    if not neurons:
+        raise _NoMatchError("none of its neurons ran")
+    together = neurons[0].given.shape[:2] == (steps, batch) and len(neurons) == len({n.name for n in neurons})
+    rounds = 1 if together else steps
+    for event in neurons:
+        rows = event.given.shape[: 2 if together else 1]
+        if rows != ((steps, batch) if together else (batch,)):
+            raise _NoMatchError(f"{event.name} got a tensor of shape {list(event.given.shape)}")
+    each, left = divmod(len(events), rounds)
+    if left or any(events[at].name != events[at % each].name for at in range(len(events))):
+        times = sum(event.name == neurons[0].name for event in neurons)
+        raise _NoMatchError(f"{neurons[0].name} ran {times} times, or not all layers ran once in every time step")
+    chain = [[events[turn * each + at] for turn in range(rounds)] for at in range(each)]
+    names = [part[0].name for part in chain if is_neuron(part[0].module)]
+    for name in names:
+        if names.count(name) > 1:
+            raise CannotImport(name, "is used at two places, which share its membrane; give each its own")
+    return chain
+
+
+def _linked(chain: list[list[Event]], samples: Tensor) -> list[Seen]:
+    """The chain as layers, once it is sure that each reads what the one before gave, and nothing else."""
+    steps, batch = samples.shape[:2]
+    before, owner, memory = samples, "the input", {_address(samples)}
+    found = []
+    for events in chain:
+        name = events[0].name
+        layer = layer_of(name, events[0].module)
+        given, result = (_steps(name, [getattr(e, at) for e in events], steps, batch) for at in ("given", "result"))
+        same = given.numel() == before.numel() and torch.equal(given.flatten(), before.flatten())
+        # Values that are all alike prove nothing: then it has to be the same memory.
+        telling = bool((given != given.flatten()[0]).any()) or all(_address(e.kept[0]) in memory for e in events)
+        if not same or (not telling and owner != "the input"):
+            raise CannotImport(name, _unlinked(owner, silent=same))
+        found.append(Seen(layer, result))
+        before, owner, memory = result, name, {_address(event.kept[1]) for event in events}
+    return found
+
+
+def _unlinked(owner: str, *, silent: bool) -> str:
+    if silent:
+        return (
+            f"reads nothing but equal numbers from {owner} on the test batch, so it cannot be told where they come "
+            "from; give samples that the network was trained on"
+        )
+    return (
+        f"does not read what {owner} gives: between them is an operation that is no module (a skip that is added, a "
+        "function such as F.max_pool2d, a coding of the input, a recurrence). Only chains can be imported; write "
+        "functions as modules"
+    )
+
+
+def _address(value: Tensor) -> int:
+    return value.untyped_storage().data_ptr()
+
+
+def _steps(name: str, parts: list[Tensor], steps: int, batch: int) -> Tensor:
+    """Values as [T, B, ...]."""
+    if len(parts) > 1 or (parts[0].shape[0] == batch and steps == 1):
+        value = torch.stack(parts)
+    else:
+        value = parts[0]
+        if value.shape[0] == steps * batch:
+            value = value.unflatten(0, (steps, batch))
+    if value.shape[:2] != (steps, batch):
+        raise CannotImport(name, f"works on a tensor of shape {list(parts[0].shape)}, not time and batch first")
+    return value

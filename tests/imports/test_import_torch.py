@@ -1,0 +1,360 @@
+"""Networks trained in snnTorch and SpikingJelly: the same spikes, the same answers, and then integers."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from sources import MEAN, STD, STEPS, normalized, predictions, snntorch_net, spikingjelly_net
+from torch import nn
+
+from bitspike import create_model, import_torch, lower
+from bitspike.block import real_form
+from bitspike.data import load
+from bitspike.ptq import calibrate_
+from bitspike.spec import MembraneSpec, QuantSpec
+from bitspike.train import evaluate
+from bitspike.train.model_file import ModelHeader, load_model, save_model
+from needed_tools import need_module
+
+pytestmark = pytest.mark.filterwarnings("ignore::bitspike.lowering.DeadZoneWarning")
+
+
+def answers(net: nn.Module, data) -> np.ndarray:
+    with torch.no_grad():
+        return net.eval()(torch.from_numpy(data.inputs)).mean(0).argmax(1).numpy()
+
+
+def brought(module: nn.Module, **options) -> nn.Module:
+    samples = load("digits", "train").inputs[:50]
+    return import_torch(module, (1, 8, 8), STEPS, mean=MEAN, std=STD, samples=samples, **options)
+
+
+def check_integers(net: nn.Module, test) -> None:
+    """Quantized with its own neurons, evaluation, reference and engine are one."""
+    data = load("digits", "train")
+    done = calibrate_(net, "8w8u", [torch.from_numpy(batch) for batch, _ in data.subset(slice(512)).batches(128)])
+    assert done.batches == 4
+    integer = lower(net.eval())
+    logits = integer.predict(test.inputs)
+    assert np.array_equal(logits.argmax(1), answers(net, test))
+    assert np.array_equal(integer.on("reference").predict(test.inputs), logits)
+    with torch.no_grad(), real_form(net):
+        exact = net(torch.from_numpy(test.inputs[:64])).mean(0).argmax(1).numpy()
+    assert np.array_equal(exact, logits[:64].argmax(1))
+
+
+def test_a_network_of_snntorch(tmp_path):
+    source, run = snntorch_net()
+    test = load("digits", "test")
+    wanted = predictions(run, test)
+    assert (wanted == test.labels).mean() > 0.8
+    net = brought(source)
+    assert np.array_equal(answers(net, test), wanted)
+
+    conv, linear, readout = net.imported.layers
+    assert (conv.name, conv.sources) == ("conv0", ("0", "1", "2"))
+    assert (linear.name, linear.sources) == ("linear6", ("6", "7"))
+    assert conv.membrane == net.conv0.membrane_spec
+    assert conv.membrane.strict
+    assert conv.membrane.subtract == pytest.approx(1 / 0.9)
+    assert conv.leak_to_round
+    assert conv.compared.decisions > 100_000
+    assert conv.compared.ties < 10
+    assert conv.compared.rate > 0.02
+    assert readout.membrane is None
+    assert net.imported.ignored == ("5",)
+    assert torch.equal(net.conv0.weight, source[0].weight)
+    assert torch.equal(net.conv0.norm.running_var, source[1].running_var)
+
+    spec = QuantSpec.from_dict(net.model_options["spec"])
+    options = {key: value for key, value in net.model_options.items() if key != "spec"}
+    save_model(net, tmp_path / "net.safetensors", ModelHeader("sequence", options, spec.to_dict()))
+    again, _ = load_model(tmp_path / "net.safetensors")
+    assert np.array_equal(answers(again, test), wanted)
+    assert again.conv0.membrane_spec == net.conv0.membrane_spec
+    before = evaluate(net, test).accuracy
+    check_integers(net, test)
+    assert net.conv0.membrane_spec.leak == Fraction(115, 128)
+    assert net.conv0.membrane_spec.subtract == pytest.approx(128 / 115)
+    assert evaluate(net, test).accuracy > before - 0.08
+
+
+def test_a_network_of_spikingjelly():
+    source, run = spikingjelly_net(tau=2.0, v_reset=None)
+    test = load("digits", "test")
+    wanted = predictions(run, test)
+    assert (wanted == test.labels).mean() > 0.8
+    net = brought(source)
+    assert np.array_equal(answers(net, test), wanted)
+    conv, linear, _ = net.imported.layers
+    assert conv.membrane == MembraneSpec(reset="soft")  # leak 1/2, >= 1
+    assert linear.membrane == MembraneSpec(leak=Fraction(1))
+    assert not conv.leak_to_round
+    assert net.linear5.input_scale == 0.25  # of the average pool
+    assert net.readout.weight.shape == (10, 20)
+    check_integers(net, test)
+    assert net.conv0.membrane_spec.leak == Fraction(1, 2)
+
+
+@pytest.mark.parametrize(
+    "leaky",
+    [
+        {"reset_mechanism": "zero"},
+        {"reset_mechanism": "zero", "reset_delay": False},
+        {"reset_mechanism": "none"},
+        {"reset_mechanism": "subtract", "reset_delay": True, "threshold": 0.7},
+        {"beta": 1.0},
+        {"threshold": torch.linspace(0.3, 1.4, 6).reshape(6, 1, 1)},
+    ],
+)
+def test_every_reset_of_snntorch(leaky):
+    snn = need_module("snntorch")
+    torch.manual_seed(3)
+    leaky = {"beta": 0.75, **leaky}
+    net = nn.Sequential(
+        nn.Conv2d(1, 6, 3), snn.Leaky(init_hidden=True, **leaky), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(54, 7)
+    )
+    report = import_torch(net, (1, 8, 8), 7, mean=0.2, std=0.25).imported
+    assert report.layers[0].compared.rate > 0
+    assert report.layers[0].compared.ties == 0
+
+
+@pytest.mark.parametrize("mode", ["s", "m"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: n.IFNode(v_threshold=0.6),
+        lambda n: n.IFNode(v_reset=-0.5),
+        lambda n: n.IFNode(v_reset=None),
+        lambda n: n.LIFNode(tau=3.0),
+        lambda n: n.LIFNode(tau=1.1, decay_input=False, v_reset=None),
+        lambda n: n.LIFNode(tau=2.0, v_reset=0.25, v_threshold=0.75),
+        lambda n: n.ParametricLIFNode(init_tau=2.5, decay_input=False),
+    ],
+)
+def test_every_neuron_of_spikingjelly(make, mode):
+    neuron = need_module("spikingjelly.activation_based.neuron")
+    layer = need_module("spikingjelly.activation_based.layer")
+    functional = need_module("spikingjelly.activation_based.functional")
+    torch.manual_seed(4)
+    net = nn.Sequential(layer.Conv2d(2, 5, 3), layer.BatchNorm2d(5), make(neuron), layer.Flatten(), layer.Linear(80, 3))
+    net[1].running_var.uniform_(0.2, 0.5)
+    net[1].weight.data.normal_()
+    net[1].weight.data[0] = 0.0  # a dead channel: our gains stay above a floor
+    functional.set_step_mode(net, mode)
+    report = import_torch(net, (2, 6, 6), 5, bound=3).imported
+    assert report.layers[0].compared.rate > 0
+    assert report.layers[0].compared.ties <= 5 * 7 * 16  # all of the dead channel at most
+
+
+class Loop(nn.Module):
+    """As snnTorch's tutorials write it: a loop over time in forward, with membranes passed by hand."""
+
+    def __init__(self, snn):
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(64, 30), snn.Leaky(beta=0.95)
+        self.fc2, self.lif2 = nn.Linear(30, 10), snn.Leaky(beta=0.5)
+
+    def forward(self, x):
+        first, second = self.lif1.init_leaky(), self.lif2.init_leaky()
+        spikes = []
+        for _ in range(STEPS):
+            fired, first = self.lif1(self.fc1(x.flatten(1)), first)
+            fired, second = self.lif2(self.fc2(fired), second)
+            spikes.append(fired)
+        return torch.stack(spikes)
+
+
+def test_a_forward_with_a_loop_of_its_own():
+    snn = need_module("snntorch")
+    torch.manual_seed(0)
+    source = Loop(snn)
+    net = import_torch(source, (1, 8, 8), STEPS)
+    assert [layer.sources for layer in net.imported.layers] == [("fc1", "lif1"), ("fc2", "lif2"), ()]
+    test = load("digits", "test")
+    with torch.no_grad():
+        wanted = source(torch.from_numpy(test.inputs).float() / 255).sum(0)
+        ours = net(torch.from_numpy(test.inputs)).sum(0)
+    assert torch.equal(ours, wanted)
+
+
+def test_average_pooling_before_the_neurons_goes_into_the_convolution():
+    snn = need_module("snntorch")
+    torch.manual_seed(5)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=1, padding=1),
+        nn.AvgPool2d(2),
+        nn.BatchNorm2d(4),
+        snn.Leaky(beta=0.5, init_hidden=True),
+        nn.Flatten(),
+        nn.Linear(64, 5),
+    )
+    found = import_torch(net, (1, 8, 8), 4, std=0.2)
+    assert found.conv0.weight.shape == (4, 1, 4, 4)
+    assert found.conv0.window.stride == (2, 2)
+
+
+def test_colours_of_different_deviation():
+    snn = need_module("snntorch")
+    torch.manual_seed(6)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 20), snn.Leaky(beta=0.5, init_hidden=True), nn.Linear(20, 5))
+    found = import_torch(net, (3, 4, 4), 4, mean=(0.2, 0.4, 0.6), std=(0.2, 0.3, 0.25))
+    assert "rounded" not in " ".join(found.imported.notes)  # 51, 102 and 153
+    assert torch.equal(found.linear1.weight[:, :16], net[1].weight[:, :16])
+    assert torch.allclose(found.linear1.weight[:, 16:32], net[1].weight[:, 16:32] * (0.2 / 0.3))
+
+
+def test_the_source_is_left_as_it_was():
+    snn = need_module("snntorch")
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 9), snn.Leaky(beta=0.5, init_hidden=True), nn.Linear(9, 3)).train()
+    net(torch.rand(2, 1, 8, 8)).sum().backward()  # leaves a membrane that hangs on a graph
+    membrane = net[2].mem
+    import_torch(net, (1, 8, 8), 3)
+    assert net.training
+    assert net[2].mem is membrane
+    assert net[1].weight.dtype == torch.float32
+
+
+def chain(*middle):
+    return nn.Sequential(nn.Conv2d(1, 4, 3), *middle, nn.Flatten(), nn.Linear(144, 5))
+
+
+def refusals():
+    def lif(snn, **options):
+        return snn.Leaky(beta=options.pop("beta", 0.5), init_hidden=True, **options)
+
+    return {
+        "2 is a ReLU": lambda snn, jelly: chain(lif(snn), nn.ReLU()),
+        "1 is a Synaptic, whose synaptic current": lambda snn, jelly: chain(
+            snn.Synaptic(alpha=0.5, beta=0.5, init_hidden=True), lif(snn)
+        ),
+        "2 pools between weights and neurons|1 pools between": lambda snn, jelly: chain(nn.MaxPool2d(1), lif(snn)),
+        "1 has a beta of its own": lambda snn, jelly: chain(lif(snn, beta=torch.rand(4, 1, 1))),
+        "1 has a threshold of its own for every neuron": lambda snn, jelly: chain(
+            lif(snn, threshold=torch.rand(4, 6, 6))
+        ),
+        "1 has beta 0": lambda snn, jelly: chain(lif(snn, beta=0.0)),
+        "1 has state_quant or inhibition": lambda snn, jelly: chain(lif(snn, inhibition=True)),
+        "0 is a convolution with groups 1, dilation": lambda snn, jelly: nn.Sequential(
+            nn.Conv2d(1, 4, 3, dilation=2), lif(snn)
+        ),
+        "3 follows 0 with no spiking neurons|1 follows 0 with no": lambda snn, jelly: nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), lif(snn)
+        ),
+        "2 is a batch norm that does not stand": lambda snn, jelly: chain(lif(snn), nn.BatchNorm2d(4)),
+        "2 has no Conv2d or Linear": lambda snn, jelly: chain(lif(snn), lif(snn)),
+        "0 pools the input": lambda snn, jelly: nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(1, 4, 3), lif(snn)),
+        "holds no spiking neurons": lambda snn, jelly: chain(),
+        "1 takes the statistics of every batch": lambda snn, jelly: chain(
+            nn.BatchNorm2d(4, track_running_stats=False), lif(snn)
+        ),
+        "1 pools with padding|2 pools with padding": lambda snn, jelly: chain(lif(snn), nn.MaxPool2d(3, 1, 1)),
+    }
+
+
+@pytest.mark.parametrize("said", refusals())
+def test_what_has_no_equal_is_refused_by_name(said):
+    snn = need_module("snntorch")
+    with pytest.raises(ValueError, match=f"^(the network )?({said})"):
+        import_torch(refusals()[said](snn, None), (1, 8, 8), 4)
+
+
+class Skip(nn.Module):
+    def __init__(self, snn):
+        super().__init__()
+        self.a, self.lif_a = nn.Linear(64, 64), snn.Leaky(beta=0.5, init_hidden=True)
+        self.b, self.lif_b = nn.Linear(64, 64), snn.Leaky(beta=0.5, init_hidden=True)
+
+    def forward(self, x):
+        first = self.lif_a(self.a(x.flatten(1)))
+        return self.lif_b(self.b(first) + first)
+
+
+class Shared(nn.Module):
+    def __init__(self, snn):
+        super().__init__()
+        self.a, self.b, self.lif = nn.Linear(64, 64), nn.Linear(64, 64), snn.Leaky(beta=0.5, init_hidden=True)
+
+    def forward(self, x):
+        return self.lif(self.b(self.lif(self.a(x.flatten(1)))))
+
+
+class Biased(nn.Module):
+    """Whose neurons do not do what their class does."""
+
+    def __init__(self, snn):
+        super().__init__()
+        self.a, self.lif = nn.Linear(64, 64), snn.Leaky(beta=0.5, init_hidden=True)
+        self.lif.fire = lambda mem: (mem > 0.8).double()
+
+    def forward(self, x):
+        return self.lif(self.a(x.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Skip, "lif_b does not read what b gives"),
+        (Shared, "lif is used at two places"),
+        (Biased, r"lif differs from the source in \d+ of \d+ spikes"),
+    ],
+)
+def test_networks_that_are_no_chain_or_do_something_else(kind, said):
+    snn = need_module("snntorch")
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match=f"^{said}"):
+        import_torch(kind(snn), (1, 8, 8), 4, std=0.3)
+
+
+def test_a_forward_that_needs_states_says_what_to_do():
+    snn = need_module("snntorch")
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), snn.Leaky(beta=0.5), nn.Linear(5, 5), snn.Leaky(beta=0.5))
+    with pytest.raises(ValueError, match=r"did not run 4 time steps in any way.*init_hidden=True"):
+        import_torch(net, (1, 8, 8), 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"time_steps": 0}, "time_steps is 0"),
+        ({"mean": (0.1, 0.2)}, "give one number, or one for each of 1 colours"),
+        ({"samples": np.zeros((4, 1, 9, 8), np.uint8)}, "samples have the shape"),
+        ({"samples": np.zeros((1, 1, 8, 8), np.uint8)}, "give two samples or more"),
+        ({"input_shape": (2, 8, 8)}, "did not run"),
+    ],
+)
+def test_wrong_arguments_are_refused(options, said):
+    snn = need_module("snntorch")
+    arguments = {"input_shape": (1, 8, 8), "time_steps": 3, **options}
+    with pytest.raises(ValueError, match=said):
+        import_torch(nn.Sequential(nn.Conv2d(1, 2, 3), snn.Leaky(beta=0.5, init_hidden=True)), **arguments)
+    with pytest.raises(TypeError, match="takes a torch module"):
+        import_torch("net", (1, 8, 8), 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("8w8u", {"leak": Fraction(115, 128), "subtract": 2.0 / (115 / 128), "threshold": 2.0}),
+        ({"bits": "8w8u", "membrane": {"leak": "1/2"}}, {"leak": Fraction(1, 2), "subtract": 4.0}),
+        ({"bits": "8w8u", "membrane": {"reset": "hard"}}, {"reset": "hard", "subtract": None}),
+        ({"bits": "8w8u", "membrane": {"subtract": 0}}, {"subtract": 0.0}),
+    ],
+)
+def test_a_reset_behind_the_leak_stays_behind_a_leak_that_is_rounded(change, expected):
+    late = {"leak": "9/10", "reset": "soft", "threshold": 2.0, "subtract": 2 / 0.9}
+    net = create_model("sequence", spec={"membrane": late})
+    calibrate_(net, change, [], statistics=False)
+    spec = net.linear1.membrane_spec
+    assert {name: getattr(spec, name) for name in expected} == expected
+
+
+def test_normalized_inputs_are_those_that_blocks_see():
+    data = load("digits", "test")
+    net = create_model("sequence", mean=[MEAN], std=STD)
+    with torch.no_grad():
+        ours = net.input(torch.from_numpy(data.inputs))[0] / (255 * STD)
+    assert torch.allclose(ours, normalized(data), atol=1e-6)
