@@ -100,7 +100,7 @@ def test_a_newer_version_is_named(tmp_path):
     size = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(json.loads(data[8:size])["__metadata__"]["bitspike"])
     (tmp_path / "net.bsp").write_bytes(with_header(data, header | {"version": 2}))
-    with pytest.raises(ValueError, match="has version 2 .* reads up to 1; update bitspike"):
+    with pytest.raises(ValueError, match=r"has version 2 .* reads up to 1; update bitspike"):
         load(tmp_path / "net.bsp")
 
 

@@ -70,7 +70,7 @@ def with_header(data: bytes, header: Mapping[str, Any]) -> bytes:
 def unpack(
     data: bytes, where: object, *, verify: bool = True, kind: str = KIND, newest: int = VERSION
 ) -> tuple[dict[str, Any], Tensors]:
-    """Header and tensors of a whole file of this kind, up to its newest version, or a ValueError that says in one sentence why not.
+    """Header and tensors of a whole file of this kind, or a ValueError that says in one sentence why not.
 
     The tensors are views of `data`. verify False leaves out the checksum alone, to try what lies behind it.
     """

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bitspike.atomic import atomic_write
 from bitspike.integer.container import Tensors, kind_of, pack, unpack
-from bitspike.integer.writing import narrow
+from bitspike.integer.tables import narrow
 from bitspike.stdp.config import StdpConfig
 from bitspike.stdp.constants import integer_constants
 from bitspike.stdp.labels import Labels
