@@ -23,6 +23,7 @@ def pick(
     /,
     *,
     within: str | None = None,
+    margin: str | None = None,
     smallest: Annotated[bool, Flag] = False,
     reward: Literal["additive", "product"] | None = None,
     mu: float = 0.1,
@@ -44,6 +45,8 @@ def pick(
     Args:
         folder: the folder that `explore` wrote.
         within: how much accuracy it may lose against the float network, such as 1% (one point).
+        margin: how far above that bound it has to be on the validation samples (default: one standard error of the
+            accuracy there, since the smallest of many that just reach a bound was lucky).
         smallest: of those, the one of least memory (the only choice; said for the reader).
         reward: additive, accuracy - mu x memory share; or product, memory saved x accuracy kept.
         mu: how much accuracy the whole memory of the float network is worth, for reward additive.
@@ -62,7 +65,7 @@ def pick(
     output = Output(json, quiet)
     place = folder.expanduser()
     begun = Begun.read(place)
-    found, row = _chosen(place, within, reward, mu, number, smallest=smallest)
+    found, row = _chosen(place, within, margin, reward, mu, number, smallest=smallest)
     said = {"folder": str(place), "number": row.number, "choices": row.choices, "validation_accuracy": row.accuracy}
     costs = {"memory": row.memory, "float_memory": found.baseline.memory, "float_accuracy": found.baseline.accuracy}
     if dry_run:
@@ -96,27 +99,36 @@ def pick(
 
 
 def _chosen(
-    folder: Path, within: str | None, reward: str | None, mu: float, number: int | None, *, smallest: bool
+    folder: Path,
+    within: str | None,
+    margin: str | None,
+    reward: str | None,
+    mu: float,
+    number: int | None,
+    *,
+    smallest: bool,
 ) -> tuple[Exploration, Row]:
     from bitspike.explore.explore import read_table
 
     asked = [
         name for name, given in (("--within", within), ("--reward", reward), ("--number", number)) if given is not None
     ]
-    if len(asked) != 1 or (smallest and within is None):
+    if len(asked) != 1 or ((smallest or margin is not None) and within is None):
         told = " and ".join(asked) or "nothing"
         raise ValueError(f"{told} says which candidate; give --within 1% (--smallest), or --reward, or --number")
     found = read_table(folder)
     if within is not None:
-        return found, found.smallest(_points(within))
+        return found, found.smallest(
+            _points("--within", within), None if margin is None else _points("--margin", margin)
+        )
     return found, found.row(number) if number is not None else found.best(reward or "additive", mu)
 
 
-def _points(text: str) -> float:
+def _points(option: str, text: str) -> float:
     try:
         return float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        raise ValueError(f"--within is {text!r}; give points of accuracy such as 1%, or 0.01") from None
+        raise ValueError(f"{option} is {text!r}; give points of accuracy such as 1%, or 0.01") from None
 
 
 def _earlier_looks(folder: Path, row: Row) -> list[int]:

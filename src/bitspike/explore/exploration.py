@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bitspike.explore.pareto import costs, front
@@ -61,7 +61,9 @@ class Exploration:
         for told in plain["rows"]:
             numbers = {key: value for key, value in told.items() if key not in ("number", "state", "choices")}
             rows.append(Row(int(told["number"]), str(told["state"]), dict(told["choices"]), numbers))
-        baseline = Baseline(float(plain["baseline"]["accuracy"]), int(plain["baseline"]["memory"]))
+        told = plain["baseline"]
+        seen = max((int(row.numbers.get("samples", 0)) for row in rows), default=0)
+        baseline = Baseline(float(told["accuracy"]), int(told["memory"]), int(told.get("samples", seen)))
         return Exploration(tuple(plain["objectives"]), baseline, tuple(rows), dict(plain["identity"]))
 
     @property
@@ -91,9 +93,12 @@ class Exploration:
         found: Row = by_reward(self.finished, self.baseline, form, mu)
         return found
 
-    def smallest(self, within: float = 0.01) -> Row:
-        """The candidate of least memory that loses at most so much accuracy (0.01: one point)."""
-        found: Row = smallest_within(self.finished, self.baseline, within)
+    def smallest(self, within: float = 0.01, margin: float | None = None) -> Row:
+        """The candidate of least memory that loses at most so much accuracy (0.01: one point), with a margin.
+
+        margin: how far above that bound it has to be; by default one standard error on the validation samples.
+        """
+        found: Row = smallest_within(self.finished, self.baseline, within, margin)
         return found
 
     def row(self, number: int) -> Row:
@@ -110,7 +115,7 @@ class Exploration:
         """Plain data for JSON."""
         return {
             "identity": self.identity,
-            "baseline": {"accuracy": self.baseline.accuracy, "memory": self.baseline.memory},
+            "baseline": asdict(self.baseline),
             "objectives": list(self.objectives),
             "front": [row.number for row in self.front],
             "rows": [row.to_dict() for row in self.rows],

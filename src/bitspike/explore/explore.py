@@ -234,7 +234,7 @@ def _baseline(store: Store, setting: Setting) -> Baseline:
         accuracy = evaluate(setting.net, setting.validation, batch=256).accuracy
         found = {"accuracy": accuracy, "memory": measure(setting.net).float_memory.total}
         store.set_baseline(found)
-    return Baseline(float(found["accuracy"]), int(found["memory"]))
+    return Baseline(float(found["accuracy"]), int(found["memory"]), len(setting.validation))
 
 
 class _Watcher:

@@ -4,7 +4,10 @@ With m = memory / float memory, A the accuracy and A0 the float network's:
 
     additive   A - mu m                   Q-SpiNN's form as its authors' later papers have it
     product    (1 - m) (1 - (A0 - A))     the saving times what the loss of accuracy leaves of it, another reading
-    within     the least memory with A >= A0 - loss
+    within     the least memory with A >= A0 - loss + margin
+
+The margin is one standard error of the accuracy on the validation samples, sqrt(A0 (1 - A0) / samples), unless told:
+the smallest of many candidates that reach a bound exactly was lucky there, and loses more on other samples.
 
 The Q-SpiNN paper was not at hand in full, so both readings of its reward are here. Ties go to the higher accuracy,
 then the lower number.
@@ -12,6 +15,7 @@ then the lower number.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -34,6 +38,12 @@ class Baseline:
 
     accuracy: float
     memory: int
+    samples: int = 0
+
+    @property
+    def standard_error(self) -> float:
+        """Of the accuracy, for so many samples; 0 where their number is not known."""
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.samples) if self.samples else 0.0
 
 
 def reward(found: Measured, baseline: Baseline, form: str = "additive", mu: float = DEFAULT_MU) -> float:
@@ -55,22 +65,26 @@ def by_reward(rows: Sequence[Any], baseline: Baseline, form: str = "additive", m
     return max(rows, key=lambda row: (reward(row, baseline, form, mu), row.accuracy, -row.number))
 
 
-def smallest_within(rows: Sequence[Any], baseline: Baseline, loss: float) -> Any:
+def smallest_within(rows: Sequence[Any], baseline: Baseline, loss: float, margin: float | None = None) -> Any:
     """The row of least memory that loses at most `loss` (a fraction: 0.01 is one point) against the float network.
 
-    Where no candidate meets the bound, the error names the nearest.
+    margin: how much better than that it has to be; None: one standard error of the validation accuracy. Where no
+    candidate meets the bound, the error names the nearest.
     """
     if not 0 <= loss < 1:
         raise ValueError(f"the loss is {loss}; allowed: 0 up to less than 1, 0.01 for one point of accuracy")
     if not rows:
         raise ValueError("no candidate is finished yet, so none can be picked")
-    bound = baseline.accuracy - loss
+    extra = baseline.standard_error if margin is None else margin
+    if not 0 <= extra < 1:
+        raise ValueError(f"the margin is {extra}; allowed: 0 up to less than 1, 0.005 for half a point")
+    bound = baseline.accuracy - loss + extra
     good = [row for row in rows if row.accuracy >= bound]
     if not good:
         near = max(rows, key=lambda row: (row.accuracy, -row.memory, -row.number))
         raise ValueError(
             f"no candidate reaches {100 * bound:.2f} % ({100 * loss:g} points below the float network's "
-            f"{100 * baseline.accuracy:.2f} %); the nearest is number {near.number} with "
+            f"{100 * baseline.accuracy:.2f} %, {100 * extra:.2f} of margin); the nearest is number {near.number} with "
             f"{100 * near.accuracy:.2f} % and {near.memory:,} bytes"
         )
     return min(good, key=lambda row: (row.memory, -row.accuracy, row.number))
