@@ -59,7 +59,7 @@ sanitize: $(VENV)/.dev  ## the engine's tests with address and undefined behavio
 	$(BIN)/cmake --build build/sanitize
 	BITSPIKE_ENGINE_LIBRARY=$(abspath build/sanitize/_engine.so) LD_PRELOAD=$$(gcc -print-file-name=libasan.so) \
 		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
-		$(BIN)/python -m pytest -n $(WORKERS) tests/engine tests/runtime tests/block/test_native.py
+		$(BIN)/python -m pytest -n $(WORKERS) tests/engine tests/runtime tests/block/test_native.py tests/stdp/test_stdp_engine.py
 
 neon: $(VENV)/.dev  ## the engine's kernels for ARM, under qemu-aarch64
 	BITSPIKE_REQUIRE_TOOLS=1 $(BIN)/python -m pytest tests/engine/test_engine_check.py

@@ -16,7 +16,7 @@ SOURCE = Path(bitspike.__file__).parent
 
 # DESIGN.md section 3, bottom first: a part may import parts of floors below its own, and its own.
 FLOORS = (
-    ("_version", "allocation", "atomic"),
+    ("_version", "allocation", "atomic", "interrupt"),
     ("spec",),
     ("quant", "integer", "data", "cost"),
     ("neuron", "runtime", "engine", "export"),
@@ -101,6 +101,7 @@ def loaded_by(statement: str) -> set[str]:
         "bitspike.cost.integers",
         "bitspike.integer.file",
         "bitspike.export",
+        "bitspike.stdp",
     ],
 )
 def test_light_parts_import_without_torch(name):

@@ -71,7 +71,11 @@ def expected_data() -> set[str]:
     package = ROOT / "src"
     suffixes = (".py", ".c", ".h", ".typed")
     files = {str(path.relative_to(package)) for path in package.rglob("*") if path.suffix in suffixes}
-    return files | {"bitspike/py.typed"} | {f"bitspike/recipes/{path.name}" for path in (ROOT / "recipes").iterdir()}
+    return (
+        files
+        | {"bitspike/py.typed"}
+        | {f"bitspike/{path.relative_to(ROOT)}" for path in (ROOT / "recipes").rglob("*.toml")}
+    )
 
 
 PROGRAM = """
@@ -138,7 +142,7 @@ def test_the_source_archive_is_enough_to_build_from(source, tmp_path):
     needed = {"pyproject.toml", "CMakeLists.txt", "cmake/editable/CMakeLists.txt", "LICENSE", "README.md"}
     assert needed <= names
     assert {f"src/{name}" for name in expected_data() if "/recipes/" not in name} <= names
-    assert {f"recipes/{path.name}" for path in (ROOT / "recipes").iterdir()} <= names
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "recipes").rglob("*.toml")} <= names
     assert not any(name.endswith(".so") for name in names)
 
 

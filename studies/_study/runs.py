@@ -40,6 +40,13 @@ class StudyRun:
         words = [self.table, self.data, *self.row.split(), f"seed{self.seed}"]
         return "-".join(word for word in words if word != "main")
 
+    def settings(self) -> dict[str, Any]:
+        """All that its figures depend on, as plain data."""
+        plain = asdict(self) | {"changes": list(self.changes)}
+        plain.pop("model")
+        text = json.dumps(read(self).training_dict(), sort_keys=True)
+        return plain | {"digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
+
 
 class Study:
     """Runs, and the file of rows of those that are done."""
@@ -63,7 +70,7 @@ class Study:
     def missing(self) -> list[StudyRun]:
         """Runs without a row. A row made with other settings, or another text of the recipe, does not count."""
         done = {row["run"]: row["settings"] for row in self.rows()}
-        return [run for run in self.runs if done.get(run.name) != _settings(run)]
+        return [run for run in self.runs if done.get(run.name) != run.settings()]
 
     def work(self, execute: Callable[[StudyRun, Path], dict[str, Any]], only: str, say: Callable[[str], None]) -> int:
         """Do what is missing and nobody else does; how many runs were finished."""
@@ -78,7 +85,7 @@ class Study:
                     continue
                 say(f"{run.name}: {run.recipe} {' '.join(run.changes)}")
                 row = execute(run, folder)
-                self._add({"run": run.name, "settings": _settings(run), **row})
+                self._add({"run": run.name, "settings": run.settings(), **row})
                 finished += 1
         return finished
 
@@ -95,13 +102,6 @@ class Study:
 def read(run: StudyRun) -> Recipe:
     """The recipe with the run's changes."""
     return read_recipe(run.recipe, [*run.changes, f"train.seed={run.seed}"])
-
-
-def _settings(run: StudyRun) -> dict[str, Any]:
-    plain = asdict(run) | {"changes": list(run.changes)}
-    plain.pop("model")
-    text = json.dumps(read(run).training_dict(), sort_keys=True)
-    return plain | {"digest": hashlib.sha256(text.encode()).hexdigest()[:16]}
 
 
 @contextmanager

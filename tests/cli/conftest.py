@@ -74,6 +74,12 @@ def cli(tmp_path, monkeypatch):
     return run_here
 
 
+@pytest.fixture(scope="session")
+def run_command():
+    """The same wherever one is, for what is made once."""
+    return run_here
+
+
 @pytest.fixture
 def environment() -> dict[str, str]:
     """For child processes: this package, one thread."""

@@ -54,10 +54,23 @@ def evaluate(
         confusion: show how often each class was taken for each other.
     """
     from bitspike.cli.opening import data_for, open_integers, open_model
+    from bitspike.cli.stdp import evaluate_stdp, stdp_file
 
     at_least("--batch", batch)
     at_least("--limit", limit)
     output = Output(json, quiet)
+    unsupervised = stdp_file(model)
+    if unsupervised is not None:
+        return evaluate_stdp(
+            output,
+            unsupervised,
+            data=data,
+            split=split,
+            limit=limit,
+            confusion=confusion,
+            data_root=data_root,
+            download=download,
+        )
     net, header, path = open_integers(model) or open_model(model)
     samples = data_for(header, data, split, root=data_root, download=download)
     if limit is not None:

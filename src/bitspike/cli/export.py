@@ -60,10 +60,24 @@ def c(
         force: write over an earlier export.
     """
     from bitspike.cli.opening import data_for
+    from bitspike.cli.stdp import export_stdp, stdp_file
     from bitspike.export import c_name, export_c, random_samples
 
     at_least("--samples", samples)
     output = Output(json, quiet)
+    unsupervised = stdp_file(model)
+    if unsupervised is not None:
+        return export_stdp(
+            output,
+            unsupervised,
+            out,
+            data=data,
+            split=split,
+            samples=samples,
+            force=force,
+            data_root=data_root,
+            download=download,
+        )
     net, header, path = _open(model)
     if data is None:
         chosen = random_samples(net.graph, samples)

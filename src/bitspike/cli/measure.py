@@ -68,11 +68,23 @@ def measure(
     """
     from bitspike.cli.measure_plot import check_plot, draw_utilization
     from bitspike.cli.measure_tables import show_measured
+    from bitspike.cli.stdp import measure_stdp, stdp_file
 
     at_least("--samples", samples)
     at_least("--batch", batch)
     check_plot(plot)
     output = Output(json, quiet)
+    unsupervised = stdp_file(Path(model)) if _is_file(model) else None
+    if unsupervised is not None:
+        return measure_stdp(
+            output,
+            unsupervised,
+            data=data,
+            split=split,
+            samples=samples,
+            data_root=data_root,
+            download=download,
+        )
     place = usable_device(device)
     header = _header(model)
     wanted = data is not None or samples is not None or compare is not None

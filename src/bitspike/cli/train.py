@@ -40,24 +40,41 @@ def train(
     Args:
         recipe: a name from --list, or the path of a TOML file.
         settings: change a setting of the recipe, such as train.epochs=3 or quant=1w4u; can be repeated.
-        epochs: short for --set train.epochs=N.
-        seed: short for --set train.seed=N.
+        epochs: short for --set train.epochs=N (of an unsupervised network: stdp.passes).
+        seed: short for --set train.seed=N (of an unsupervised network: network.seed).
         out: folder of the run (default: runs/RECIPE, or runs/RECIPE-seedN with --seed N).
         fresh: start over, even if the folder holds an earlier run.
         list_recipes: list the recipes that come with bitspike.
         save_every: seconds between two savings within an epoch.
     """
+    from bitspike.cli.stdp import train_stdp
+    from bitspike.stdp.recipe import find_stdp_recipe
+
     output = Output(json, quiet)
     if list_recipes:
         return _list(output)
     if recipe is None:
         raise ValueError("which recipe? Give a name from `bitspike train --list`, or the path of a TOML file")
-    from bitspike.train import read_recipe, train_recipe
-    from bitspike.train.distributed import is_first, together
-
     at_least("--epochs", epochs)
     if save_every < 0:
         raise ValueError(f"--save-every is {save_every:g}; give 0 or more seconds")
+    unsupervised = find_stdp_recipe(recipe)
+    if unsupervised is not None:
+        short = (("stdp.passes", epochs), ("network.seed", seed))
+        return train_stdp(
+            output,
+            unsupervised,
+            settings=[*(settings or ()), *(f"{name}={value}" for name, value in short if value is not None)],
+            out=out,
+            seed=seed,
+            fresh=fresh,
+            data_root=data_root,
+            download=download,
+            save_every=save_every,
+        )
+    from bitspike.train import read_recipe, train_recipe
+    from bitspike.train.distributed import is_first, together
+
     changes = list(settings or ())
     changes += [f"train.{name}={value}" for name, value in (("epochs", epochs), ("seed", seed)) if value is not None]
     plan = read_recipe(recipe, changes)
@@ -181,6 +198,7 @@ def _published(found: Mapping[str, Any]) -> str:
 
 
 def _list(output: Output) -> int:
+    from bitspike.cli.stdp import list_stdp, show_stdp_list
     from bitspike.train import list_recipes, read_recipe
 
     found: list[dict[str, Any]] = []
@@ -214,5 +232,7 @@ def _list(output: Output) -> int:
     ]
     columns = ("recipe", "network", "data", "bits", "T", "epochs", "target", "from")
     output.show(table("", columns, rows, left=(0, 1, 2, 3, 7)))
-    output.finish({"recipes": found})
+    unsupervised = list_stdp()
+    show_stdp_list(output, unsupervised)
+    output.finish({"recipes": found, "stdp_recipes": unsupervised})
     return 0

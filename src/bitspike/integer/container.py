@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +18,11 @@ from numpy.typing import NDArray
 from bitspike.integer.limits import LARGEST_TABLE, LONGEST_NAME
 
 KIND = "bitspike integer network"
+OTHER_KINDS = {
+    "bitspike STDP network": "`bitspike evaluate` and `bitspike measure` take it, and bitspike.stdp.load",
+    "bitspike STDP state": "the `bitspike train` command that began the run goes on from it",
+}
+"""What else lies in such files, and what it is good for."""
 VERSION = 2
 
 Tensors: TypeAlias = dict[str, NDArray[np.integer[Any]]]
@@ -61,13 +67,16 @@ def with_header(data: bytes, header: Mapping[str, Any]) -> bytes:
     return _signed(len(text).to_bytes(8, "little") + text, data[size:])
 
 
-def unpack(data: bytes, where: object, *, verify: bool = True) -> tuple[dict[str, Any], Tensors]:
-    """Header and tensors of a whole file, or a ValueError that says in one sentence why not.
+def unpack(
+    data: bytes, where: object, *, verify: bool = True, kind: str = KIND, newest: int = VERSION
+) -> tuple[dict[str, Any], Tensors]:
+    """Header and tensors of a whole file of this kind, or a ValueError that says in one sentence why not.
 
     The tensors are views of `data`. verify False leaves out the checksum alone, to try what lies behind it.
     """
     if len(data) < _TO or data[8:_FROM] != START:
-        raise ValueError(f"{where} is no bitspike integer network (.bsp); `bitspike lower` makes one from a model file")
+        origin = "`bitspike lower` makes one from a model file" if kind == KIND else "`bitspike train` makes one"
+        raise ValueError(f"{where} is no {kind} (.bsp); {origin}")
     size = 8 + int.from_bytes(data[:8], "little")
     table = _parse(data[8:size]) if size <= min(len(data), 8 + LARGEST_TABLE) else None
     if verify and _digest(data) != data[_FROM:_TO]:
@@ -76,12 +85,29 @@ def unpack(data: bytes, where: object, *, verify: bool = True) -> tuple[dict[str
         raise ValueError(f"{where} is {what}: its checksum does not hold; copy it again or make it anew")
     header = None if table is None else _header(table)
     if table is None or header is None:
-        raise ValueError(f"{where} is no bitspike integer network: its table cannot be read; make it anew")
-    _refuse_other_formats(header, where)
+        raise ValueError(f"{where} is no {kind}: its table cannot be read; make it anew")
+    _refuse_other_formats(header, where, kind, newest)
     try:
         return header, _tensors(table, np.frombuffer(data, np.uint8, offset=size))
     except ValueError as error:
         raise ValueError(f"{where}: {error}; make the file anew") from None
+
+
+def kind_of(path: str | Path) -> str | None:
+    """Which kind a file says it is, without looking at the rest; None where it is none of these."""
+    file = Path(path)
+    if not file.is_file():
+        return None
+    with file.open("rb") as opened:
+        head = opened.read(_TO)
+        if head[8:_FROM] != START:
+            return None
+        size = min(int.from_bytes(head[:8], "little"), LARGEST_TABLE)
+        opened.seek(8)
+        table = _parse(opened.read(size))
+    header = _header(table)
+    found = None if header is None else header.get("format")
+    return found if isinstance(found, str) else None
 
 
 def _signed(head: bytes, body: bytes) -> bytes:
@@ -150,14 +176,16 @@ def _header(table: Any) -> dict[str, Any] | None:
     return header if isinstance(header, dict) else None
 
 
-def _refuse_other_formats(header: Mapping[str, Any], where: object) -> None:
+def _refuse_other_formats(header: Mapping[str, Any], where: object, kind: str, newest: int) -> None:
     found, version = header.get("format"), header.get("version")
-    if found != KIND or not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ValueError(f"{where} is no bitspike integer network: its header does not say so; make the file anew")
-    if version > VERSION:
+    if found != kind and found in (KIND, *OTHER_KINDS):
+        use = OTHER_KINDS.get(str(found), "`bitspike evaluate`, `measure`, `certify` and `export` take it")
+        raise ValueError(f"{where} is a {found}, not a {kind}; {use}")
+    if found != kind or not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ValueError(f"{where} is no {kind}: its header does not say so; make the file anew")
+    if version > newest:
         raise ValueError(
-            f"{where} has version {version} of the .bsp format, but this bitspike reads up to {VERSION}; "
-            "update bitspike"
+            f"{where} has version {version} of the .bsp format, but this bitspike reads up to {newest}; update bitspike"
         )
 
 
