@@ -14,7 +14,7 @@ from kills import KILLS, begun, ended, exploring
 
 from bitspike.explore import explore
 from bitspike.explore.explore import TABLE
-from bitspike.explore.store import JOURNAL
+from bitspike.explore.storage import JOURNAL
 from studies import LARGE, SPACE, forked, run, small, table
 
 MODES = {

@@ -257,7 +257,7 @@ def _value(text: str) -> Any:
 
 def _dashboard(folder: Path) -> int:
     """Serve optuna-dashboard for the journal of a folder, until it is stopped."""
-    from bitspike.explore.store import JOURNAL
+    from bitspike.explore.storage import JOURNAL
 
     if not (folder / JOURNAL).is_file():
         raise FileNotFoundError(f"{folder} holds no exploration; `bitspike explore MODEL --out {folder}` begins one")

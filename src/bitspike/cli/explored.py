@@ -51,7 +51,7 @@ class Begun:
         """
         from bitspike.atomic import atomic_write
         from bitspike.explore.explore import TABLE
-        from bitspike.explore.store import JOURNAL
+        from bitspike.explore.storage import JOURNAL
 
         begun = any((folder / name).is_file() for name in (JOURNAL, TABLE))
         if begun and (folder / BEGUN).is_file():

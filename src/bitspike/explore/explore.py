@@ -32,7 +32,8 @@ from bitspike.explore.proposals import Proposer, chosen_sampler
 from bitspike.explore.search import Search
 from bitspike.explore.selection import Baseline
 from bitspike.explore.space import Space
-from bitspike.explore.store import IN_MEMORY, Store, Trial, join_store, open_store, storage_errors
+from bitspike.explore.storage import IN_MEMORY, storage_errors
+from bitspike.explore.store import Store, Trial, join_store, open_store
 from bitspike.lowering import trace
 from bitspike.measuring import measure
 from bitspike.train import Recipe, evaluate
