@@ -1,6 +1,7 @@
 """bitspike: spiking neural networks from research to integers on real hardware.
 
-Nothing heavy is imported here; names load what they need on first use.
+Nothing heavy is imported here; names load what they need on first use. `explore` is no name of its own, since it would
+hide the subpackage: `from bitspike.explore import explore`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from bitspike.measuring import measure
     from bitspike.model import create_model
     from bitspike.prune import prune_
+    from bitspike.ptq import calibrate_
     from bitspike.runtime import IntegerNet, certify
 
 _LAZY = {
     "IntegerNet": "bitspike.runtime",
+    "calibrate_": "bitspike.ptq",
     "certify": "bitspike.runtime",
     "create_model": "bitspike.model",
     "import_nir": "bitspike.imports",
@@ -41,6 +44,7 @@ __all__ = [
     "QuantSpec",
     "WeightSpec",
     "__version__",
+    "calibrate_",
     "certify",
     "create_model",
     "import_nir",

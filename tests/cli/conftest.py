@@ -131,3 +131,13 @@ def written(trained, tmp_path_factory) -> dict[str, Path]:
         done = run_here("lower", trained[name], "--out", path, "--json")
         assert done.code == 0, done.err
     return files
+
+
+@pytest.fixture(scope="session")
+def explored(trained, tmp_path_factory) -> Path:
+    """The folder of a small exploration of the float digits net; tests that write there take a copy."""
+    folder = tmp_path_factory.mktemp("explored") / "digits"
+    done = run_here("explore", trained["float"], "--base", "8w8u", "--try", "weight.bits=1,4", "--try",
+                    "membrane.bits=2,4", "--out", folder, "--json")  # fmt: skip
+    assert done.code == 0, done.err
+    return folder

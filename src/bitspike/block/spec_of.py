@@ -24,6 +24,11 @@ class LayerState:
     layer: LayerSpec
     spiking: bool
 
+    @property
+    def is_float(self) -> bool:
+        """Whether nothing of it is quantized."""
+        return self.layer.weight.is_float and (not self.spiking or self.layer.membrane.is_float)
+
 
 def layer_states(net: nn.Module) -> dict[str, LayerState]:
     """Every weighted layer of a network by name, in order."""

@@ -84,7 +84,7 @@ Examples:
   bitspike explore runs/fashion-float
   bitspike explore model.safetensors --try weight.bits=2,3,4 --try membrane.bits=2,4 --try ends.bits=3,4,8
   bitspike explore model.safetensors --space space.toml --sampler nsga2 --trials 200 --workers 2
-  bitspike explore model.safetensors --try scheme=itq --try weight.bits=1,2 --train epochs=3 --early-stop
+  bitspike explore model.safetensors --base 8w4u --try scheme=itq --try weight.bits=1,2 --train epochs=3
   bitspike explore --resume runs/explore-fashion-float
   bitspike explore --dashboard runs/explore-fashion-float""",
     ),

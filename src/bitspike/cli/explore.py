@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +13,9 @@ from bitspike.cli.output import Output, percent, size, table
 from bitspike.cli.program import command
 
 if TYPE_CHECKING:
-    from bitspike.explore import Exploration, Row
+    from bitspike.explore import Exploration
 
-FRONT = "front.png"
+OBJECTIVES, CALIBRATION, TRIALS = "accuracy,memory", "4x128", 100
 
 
 def explore(
@@ -22,14 +23,15 @@ def explore(
     /,
     *,
     data: str | None = None,
+    base: str | None = None,
     space: Path | None = None,
     try_: Annotated[list[str] | None, Parameter(name="--try")] = None,
-    objectives: str = "accuracy,memory",
+    objectives: str = OBJECTIVES,
     sampler: str = "auto",
-    trials: int = 100,
+    trials: int | None = None,
     generation: int = 16,
     validation: float = 0.1,
-    calibration: str = "4x128",
+    calibration: str = CALIBRATION,
     recipe: str = "",
     train: Annotated[list[str] | None, Parameter(name="--train")] = None,
     early_stop: Annotated[bool, Flag] = False,
@@ -55,11 +57,12 @@ def explore(
     Args:
         model: a model file (.safetensors) of a float network, or the folder of a finished run.
         data: the data set; by default the one it was trained on.
+        base: what all candidates start from, such as 8w8u; dimensions change it.
         space: a TOML file with the dimensions and their values (default: bits of weights, membranes and ends).
         try_: a dimension and its values, such as weight.bits=2,3,4 or scheme=ptq,itq; can be repeated.
         objectives: what makes a front, of accuracy, memory, operations, energy, latency.
         sampler: auto (all up to 1000 candidates, else nsga2), exhaustive, one-at-a-time, nsga2, tpe, random.
-        trials: how many candidates a sampler may try.
+        trials: how many candidates a sampler may try (default: 100); --resume may raise it.
         generation: how many it proposes at once.
         validation: share of the train split for comparing, where the model's own recipe left none out.
         calibration: batches x samples that calibrate.
@@ -73,31 +76,62 @@ def explore(
         storage: URL of a database that several machines share, such as postgresql://HOST/NAME.
         join: take candidates of an exploration that was begun elsewhere in that storage.
         out: folder of the exploration (default: runs/explore-MODEL).
-        resume: go on in this folder, with all that it was begun with.
+        resume: go on in this folder, with the model and all else that it was begun with.
         dashboard: show the exploration of this folder in a browser, by optuna-dashboard.
     """
     from bitspike.cli.explored import MODEL, Begun, opened
+    from bitspike.cli.exploring import (
+        Progress,
+        as_pair,
+        data_name,
+        draw_front,
+        model_name,
+        say_what_is_given,
+        without_picture,
+    )
     from bitspike.cli.opening import model_path
     from bitspike.explore import explore as run
+    from bitspike.explore.page import write_page
 
     output = Output(json, quiet)
     if dashboard is not None:
         return _dashboard(dashboard.expanduser())
     at_least("--workers", workers)
+    at_least("--trials", trials)
+    at_least("--generation", generation)
     if (model is None) == (resume is None):
         raise ValueError("give a model to explore, or a folder with --resume to go on in; not both, not neither")
     if resume is not None:
         folder = resume.expanduser()
         begun = Begun.read(folder)
+        _refuse_changes(
+            [
+                ("--data", data, None),
+                ("--base", base, None),
+                ("--space", space, None),
+                ("--try", try_, None),
+                ("--objectives", objectives, OBJECTIVES),
+                ("--sampler", sampler, "auto"),
+                ("--generation", generation, 16),
+                ("--validation", validation, 0.1),
+                ("--calibration", calibration, CALIBRATION),
+                ("--recipe", recipe, ""),
+                ("--train", train, None),
+                ("--early-stop", early_stop, False),
+                ("--seed", seed, 0),
+                ("--out", out, None),
+            ]
+        )
+        begun = replace(begun, trials=trials or begun.trials)
     elif model is not None:
         source = model_path(model)
         folder = Path("runs") / f"explore-{model_name(source)}" if out is None else out.expanduser()
         begun = Begun(
             data_name(source, data),
-            _space(space, try_ or []),
+            _space(space, base, try_ or []),
             [name.strip() for name in objectives.split(",")],
             sampler,
-            trials,
+            trials or TRIALS,
             generation,
             validation,
             as_pair(calibration),
@@ -107,10 +141,11 @@ def explore(
             early_stop,
         )
         begun.write(folder, source)
+        _keep_significance(space, folder)
     found = opened(begun, folder / MODEL, root=data_root, download=download)
     count, each = begun.calibration
+    say_what_is_given(output, found.net, folder / MODEL if model is None else model)
     output.note(f"exploring in {folder}; it goes on there if it is stopped")
-    progress = _Progress(output)
     result = run(
         found.net,
         found.training,
@@ -131,20 +166,23 @@ def explore(
         out=folder,
         storage=storage,
         join=join,
-        watch=progress.changed,
+        watch=Progress(output).changed,
     )
-    picture = _picture(result, folder)
-    show_front(output, result)
+    picture = draw_front(result, folder)
+    page = write_page(folder, result)
+    _show_front(output, result)
+    output.show(f"{page}: all candidates")
+    without_picture(output, picture)
     output.hint(f"next: {command('pick', folder, '--within', '1%', '--smallest')}")
-    output.finish({"folder": str(folder), "picture": picture, **result.to_dict()})
+    output.finish({"folder": str(folder), "picture": picture, "page": str(page), **result.to_dict()})
     return 0
 
 
-def show_front(output: Output, found: Exploration) -> None:
+def _show_front(output: Output, found: Exploration) -> None:
     """The candidates that no other one beats, beside the float network."""
     baseline = found.baseline
     rows = [
-        ("", "float network", percent(baseline.accuracy), "", size(baseline.memory), "1.0x"),
+        ("", found.start, percent(baseline.accuracy), "", size(baseline.memory), "1.0x"),
         *(
             (
                 str(row.number),
@@ -159,78 +197,33 @@ def show_front(output: Output, found: Exploration) -> None:
     ]
     columns = ("number", "candidate", "accuracy", "points", "memory", "smaller")
     output.show(table("no other candidate beats these", columns, rows, left=(0, 1)))
-    told = [f"{len(found.finished)} candidates"]
+    told = [f"{len(found.finished)} candidate{'' if len(found.finished) == 1 else 's'}"]
     told += [f"{len(found.stopped)} stopped in training"] if found.stopped else []
     told += [f"{len(found.failed)} could not be made ({found.failed[0].numbers['error']})"] if found.failed else []
     output.show(", ".join(told))
 
 
-class _Progress:
-    """One line whenever something has ended, at most every few seconds."""
-
-    EVERY = 5.0
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._said = 0.0
-
-    def changed(self, found: Exploration) -> None:
-        """Say how far it is, and what is best within a point."""
-        import time
-
-        now = time.monotonic()
-        if now - self._said < self.EVERY:
-            return
-        self._said = now
-        ended = len(found.finished) + len(found.stopped) + len(found.failed)
-        best = _within_a_point(found)
-        told = (
-            ""
-            if best is None
-            else f"; within a point {size(best.memory)} ({percent(best.accuracy)}, number {best.number})"
+def _refuse_changes(options: list[tuple[str, Any, Any]]) -> None:
+    """An exploration goes on as it was begun; options: name, value, default."""
+    if given := [name for name, value, default in options if value != default]:
+        raise ValueError(
+            f"--resume goes on with all that the exploration was begun with; leave out {', '.join(given)}, or begin "
+            "another one: give the model, and another folder with --out"
         )
-        self._output.note(f"{ended} of {len(found.rows)} so far, {len(found.front)} on the front{told}")
 
 
-def _within_a_point(found: Exploration) -> Row | None:
-    try:
-        return found.smallest(0.01)
-    except ValueError:
-        return None
+def _keep_significance(space: Path | None, folder: Path) -> None:
+    """The sweep that proposed the space belongs on the exploration's page."""
+    import shutil
+
+    from bitspike.explore.page import SIGNIFICANCE
+
+    found = None if space is None else space.expanduser().parent / SIGNIFICANCE
+    if found is not None and found.is_file() and not (folder / SIGNIFICANCE).exists():
+        shutil.copyfile(found, folder / SIGNIFICANCE)
 
 
-def _picture(found: Exploration, folder: Path) -> str | None:
-    """The front as a PNG; None without matplotlib."""
-    from bitspike.atomic import atomic_write
-    from bitspike.explore.plot import plot_front
-
-    try:
-        drawn = plot_front(found)
-    except ModuleNotFoundError:
-        return None
-    atomic_write(folder / FRONT, drawn)
-    return str(folder / FRONT)
-
-
-def model_name(source: Path) -> str:
-    """What a model file is called, or the folder of the run that made it."""
-    return source.parent.name if source.name == "model.safetensors" else source.stem
-
-
-def data_name(source: Path, data: str | None) -> str:
-    """The data set that is named, or the one that a model file was trained on."""
-    from bitspike.cli.data import known_name
-    from bitspike.train import read_header
-
-    if data is not None:
-        return known_name(data)
-    told = (read_header(source).recipe or {}).get("data", {}).get("name")
-    if told is None:
-        raise ValueError("the model file does not say what it was trained on; name a data set with --data")
-    return str(told)
-
-
-def _space(file: Path | None, tries: list[str]) -> dict[str, Any]:
+def _space(file: Path | None, base: str | None, tries: list[str]) -> dict[str, Any]:
     """The space of a TOML file, its dimensions changed or joined by those of the command line."""
     import tomllib
 
@@ -246,8 +239,11 @@ def _space(file: Path | None, tries: list[str]) -> dict[str, Any]:
         name, equals, values = text.partition("=")
         if not equals or not values.strip():
             raise ValueError(f"--try {text}: give NAME=VALUE,VALUE,..., such as weight.bits=2,3,4")
+        if name.strip() == "base":
+            raise ValueError("what all candidates start from is given with --base, such as --base 8w8u")
         given[name.strip()] = [_value(value.strip()) for value in values.split(",")]
-    return Space.of(given or None).to_dict()
+    dimensions = given or Space().to_dict()
+    return Space.of(dimensions if base is None else {**dimensions, "base": base}).to_dict()
 
 
 def _value(text: str) -> Any:
@@ -257,14 +253,6 @@ def _value(text: str) -> Any:
         except ValueError:
             continue
     return text
-
-
-def as_pair(text: str) -> list[int]:
-    """BATCHESxSAMPLES as two numbers."""
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-        raise ValueError(f"--calibration is {text!r}; give BATCHESxSAMPLES, such as 4x128")
-    return [int(part) for part in parts]
 
 
 def _dashboard(folder: Path) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BEGUN = "begun.json"
 MODEL = "start.safetensors"
+FURTHER_EPOCHS = 5
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,16 @@ class Begun:
     statistics: bool = True
 
     def write(self, folder: Path, model: Path) -> None:
-        """Into a folder that holds none, with a copy of the model; a folder that was begun otherwise is refused."""
-        from bitspike.atomic import atomic_write
+        """Into a folder that holds none, with a copy of the model; a folder that was begun otherwise is refused.
 
-        if (folder / BEGUN).is_file():
+        An exploration is begun once it has a study: where its first try was refused, the next may say something else.
+        """
+        from bitspike.atomic import atomic_write
+        from bitspike.explore.explore import TABLE
+        from bitspike.explore.store import JOURNAL
+
+        begun = any((folder / name).is_file() for name in (JOURNAL, TABLE))
+        if begun and (folder / BEGUN).is_file():
             other = Begun.read(folder)
             differs = [
                 name for name, value in asdict(self).items() if getattr(other, name) != value and name != "trials"
@@ -58,7 +65,7 @@ class Begun:
                     f"--resume {folder}, or choose another folder with --out"
                 )
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / MODEL).is_file():
+        if not begun or not (folder / MODEL).is_file():
             shutil.copyfile(model, folder / f".{MODEL}")
             (folder / f".{MODEL}").replace(folder / MODEL)
         elif (folder / MODEL).read_bytes() != model.read_bytes():
@@ -124,9 +131,6 @@ def opened(begun: Begun, model: Path, *, root: Path | None, download: bool) -> O
         begun.validation if validation is None else validation,
         _recipe(begun, header, net, whole),
     )
-
-
-FURTHER_EPOCHS = 5
 
 
 def _recipe(begun: Begun, header: ModelHeader, net: nn.Module, data: Dataset) -> Recipe:

@@ -29,6 +29,17 @@ def at_least(name: str, value: int | None, smallest: int = 1) -> None:
         raise ValueError(f"{name} is {value}; give {smallest} or more")
 
 
+def points(name: str, text: str) -> float:
+    """A loss of accuracy, "1%" or "0.01", as a fraction."""
+    try:
+        found = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < 1:
+        raise ValueError(f"{name} is {text!r}; give points of accuracy from 0% to less than 100%, such as 1%, or 0.01")
+    return found
+
+
 def usable_device(text: str) -> torch.device:
     """The device of that name, refused here where the machine does not have it."""
     from bitspike.train import choose_device

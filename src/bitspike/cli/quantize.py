@@ -13,6 +13,11 @@ from bitspike.cli.output import Output, percent, ratio, size, table
 from bitspike.cli.program import command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor
+
+    from bitspike.block.spec_of import LayerState
     from bitspike.ptq import Calibration
 
 
@@ -48,44 +53,48 @@ def quantize(
         keep_statistics: leave the batch norms as they are.
         out: the file to write (default: the model's name with the bits, beside it).
     """
-    from bitspike.cli.opening import as_trained, data_for, open_integers, open_model
+    from bitspike.block.spec_of import layer_states
+    from bitspike.cli.opening import as_trained, data_for, has_integer_form, open_integers, open_model
     from bitspike.drawing import check_draw, drawn_batches
     from bitspike.explore.evaluate import seeded
     from bitspike.measuring import measure
     from bitspike.ptq import SpecChange, calibrate_
     from bitspike.train import save_model
-    from bitspike.train.recipe_file import apply_override
 
     at_least("--samples", samples)
     output = Output(json, quiet)
     if open_integers(model) is not None:
         raise ValueError(f"{model} is an integer network already; give the model file of the float network")
-    table_of: dict[str, Any] = {"quant": {"bits": spec}}
-    for setting in settings or []:
-        apply_override(table_of, f"quant.{setting}")
-    change = seeded(SpecChange.of(table_of["quant"]), seed)
+    change = seeded(SpecChange.of(_table_of(spec, settings or [])), seed)
     net, header, source = open_model(model)
+    if not all(state.is_float for state in layer_states(net).values()):
+        output.note(f"note: {source} is quantized already; what is given here goes on top of that")
     file = source.with_name(f"{source.stem}-{spec}.safetensors") if out is None else out.expanduser()
     if file.suffix != ".safetensors" or file.resolve() == source.resolve():
         raise ValueError(f"--out is {file}; give another file than the model's, its name ending with .safetensors")
     drawn, _ = as_trained(data_for(header, data, "train", root=data_root, download=download), header)
-    size_of_batch = min(128, samples)
-    count = samples // size_of_batch
-    check_draw(net, drawn, count, size_of_batch, "quantize")
-    batches = list(drawn_batches(drawn, count, size_of_batch, seed))
+    check_draw(net, drawn, 1, 1, "quantize")
+    if samples > len(drawn):
+        raise ValueError(f"--samples is {samples}; {drawn.name} has {len(drawn)} that the network was trained on")
+    batches = list(_in_batches(next(drawn_batches(drawn, 1, samples, seed))))
     found = calibrate_(net, change, batches, statistics=not keep_statistics)
+    states = layer_states(net)
+    if all(state.is_float for state in states.values()):
+        raise ValueError(f"{spec} leaves every layer in floats; give bits such as 4w4u")
     cost = measure(net.eval())
     quant = found.spec.to_dict()
     recipe = None if header.recipe is None else {**header.recipe, "quant": quant}
     start = {key: value for key, value in header.results.items() if key != "history"}
-    calibrated = {"data": drawn.fingerprint, "samples": count * size_of_batch, "seed": seed, "ranges": found.ranges}
+    calibrated = {"data": drawn.fingerprint, "samples": samples, "seed": seed, "ranges": found.ranges}
     provenance = {**header.provenance, "calibration": calibrated}
     save_model(net, file, replace(header, quant=quant, recipe=recipe, provenance=provenance, results={"start": start}))
-    _show(output, found)
+    _show(output, found, states)
     total, plain = cost.memory.total, cost.float_memory.total
     output.show(f"{file}: memory {size(total)}, in floats {size(plain)}: {ratio(plain, total)} smaller")
+    if not has_integer_form(net):
+        output.show("no integer form yet: it needs bits for all weights and membranes, such as 4w4u")
     if start.get("test_accuracy") is not None:
-        output.hint(f"the float network had {percent(start['test_accuracy'])} on its test split")
+        output.hint(f"the network it was made from had {percent(start['test_accuracy'])} on its test split")
     output.hint(f"next: {command('evaluate', file, '--data', drawn.name)}")
     output.finish(
         {
@@ -99,16 +108,39 @@ def quantize(
     return 0
 
 
-def _show(output: Output, found: Calibration) -> None:
+def _table_of(spec: str, settings: list[str]) -> dict[str, Any]:
+    """A recipe's `quant` table: bits, and single fields on top."""
+    from bitspike.explore.space import split_name
+    from bitspike.train.recipe_file import value_of
+
+    found: dict[str, Any] = {"bits": spec}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"--set {setting}: give NAME=VALUE, such as weight.scale=mse or ends.bits=4")
+        *tables, last = split_name(name.strip())
+        here = found
+        for part in tables:
+            here = here.setdefault(part, {})
+            if not isinstance(here, dict):
+                raise ValueError(f"--set {setting}: {part} is {here!r} and has no fields")
+        here[last] = value_of(text.strip())
+    return found
+
+
+def _in_batches(samples: Tensor) -> Iterator[Tensor]:
+    """Images [B, C, H, W] or events [T, B, C, H, W], 128 of them at a time."""
+    yield from samples.split(128, dim=samples.ndim - 4)
+
+
+def _show(output: Output, found: Calibration, states: Mapping[str, LayerState]) -> None:
     rows = []
-    for item in found.layers.layers:
-        weight, membrane = item.layer.weight, item.layer.membrane
+    for name, state in states.items():
+        weight, membrane = state.layer.weight, state.layer.membrane
         grid = f"{weight.grid}, {weight.scale}" if not weight.is_float else "float"
-        spiking = item.name in found.ranges or not item.end or item is found.layers.layers[0]
-        stored = f"{membrane.bits}" if spiking else ""
-        reach = f"{found.ranges[item.name]:.3g}" if item.name in found.ranges else ""
-        leak = str(membrane.leak) if spiking else ""
-        rows.append((item.name, str(weight.bits), grid, stored, reach, leak))
+        stored, leak = (str(membrane.bits), str(membrane.leak)) if state.spiking else ("", "")
+        reach = f"{found.ranges[name]:.3g}" if name in found.ranges else ""
+        rows.append((name, str(weight.bits), grid, stored, reach, leak))
     output.show(table("", ("layer", "weights", "grid", "membrane", "range", "leak"), rows, left=(0, 2)))
     for name, (before, after) in found.leaks.items():
         output.show(f"{name}: leak {float(before):g} became {after} = {float(after):g}, which shifts can express")

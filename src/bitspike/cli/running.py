@@ -17,6 +17,16 @@ from typing import Any, TextIO
 
 DONE, FAILED, USAGE = 0, 1, 2
 
+_EXTRAS = {
+    "torch": "train",
+    "sklearn": "train",
+    "PIL": "train",
+    "matplotlib": "report",
+    "optuna": "explore",
+    "ray": "ray",
+}
+"""What brings a library that may be missing."""
+
 DEBUG_VARIABLE = "BITSPIKE_DEBUG"
 
 
@@ -94,7 +104,7 @@ def _missing_module(error: ModuleNotFoundError) -> str:
     root = (error.name or "a module").partition(".")[0]
     if root == "bitspike":
         return f"this installation of bitspike is not complete, {error.name} is missing; install it again"
-    extra = {"torch": "train", "sklearn": "train", "PIL": "train", "matplotlib": "report"}.get(root)
+    extra = _EXTRAS.get(root)
     remedy = f"pip install 'bitspike[{extra}]'" if extra else f"pip install {root}"
     return f"this command needs {root}, which is not installed: {remedy}"
 

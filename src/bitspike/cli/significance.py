@@ -6,7 +6,7 @@ import json as json_format
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitspike.cli.options import Download, Json, Quiet, Root, at_least
+from bitspike.cli.options import Download, Json, Quiet, Root, at_least, points
 from bitspike.cli.output import Output, percent, table
 from bitspike.cli.program import command
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bitspike.explore import Space
     from bitspike.explore.significance import Significance
 
-TABLE, PICTURE, SPACE = "significance.json", "significance.png", "space.toml"
+PICTURE, SPACE = "significance.png", "space.toml"
 
 
 def significance(
@@ -22,7 +22,7 @@ def significance(
     /,
     *,
     data: str | None = None,
-    within: float = 0.01,
+    within: str = "1%",
     validation: float = 0.1,
     calibration: str = "4x128",
     seed: int = 0,
@@ -40,7 +40,7 @@ def significance(
     Args:
         model: a model file (.safetensors) of a float network, or the folder of a finished run.
         data: the data set; by default the one it was trained on.
-        within: how much accuracy one group may lose on its own, for the proposed space.
+        within: how much accuracy one group may lose on its own in the proposed space, such as 1% (one point).
         validation: share of the train split for comparing, where the model's own recipe left none out.
         calibration: batches x samples that calibrate.
         seed: of everything random.
@@ -48,15 +48,27 @@ def significance(
         out: folder (default: runs/significance-MODEL); a stopped sweep goes on there.
     """
     from bitspike.atomic import atomic_write
-    from bitspike.cli.explore import as_pair, data_name, model_name
+    from bitspike.cli.exploring import (
+        Progress,
+        as_pair,
+        data_name,
+        model_name,
+        picture,
+        say_what_is_given,
+        without_picture,
+    )
     from bitspike.cli.opening import as_trained, data_for, model_path, open_model
-    from bitspike.explore.significance import significance as sweep
+    from bitspike.explore import significance as sweep
+    from bitspike.explore.page import SIGNIFICANCE
+    from bitspike.explore.plot import plot_significance
 
     at_least("--workers", workers)
+    loss = points("--within", within)
     output = Output(json, quiet)
     source = model_path(model)
     folder = Path("runs") / f"significance-{model_name(source)}" if out is None else out.expanduser()
     net, header, _ = open_model(model)
+    say_what_is_given(output, net, source)
     whole = data_for(header, data_name(source, data), "train", root=data_root, download=download)
     training, held = as_trained(whole, header)
     count, each = as_pair(calibration)
@@ -68,39 +80,29 @@ def significance(
         seed=seed,
         workers=workers,
         out=folder,
+        watch=Progress(output).changed,
     )
-    space = found.space(within)
+    space = found.space(loss)
     atomic_write(folder / SPACE, _as_toml(space).encode())
-    atomic_write(folder / TABLE, (json_format.dumps(found.to_dict(), indent=1) + "\n").encode())
-    picture = _picture(found, folder)
+    atomic_write(folder / SIGNIFICANCE, (json_format.dumps(found.to_dict(), indent=1) + "\n").encode())
+    drawn = picture(folder / PICTURE, lambda: plot_significance(found))
     _show(output, found)
     output.show(f"{folder / SPACE}: a space of {space.size:,} candidates")
+    without_picture(output, drawn)
     output.hint(f"next: {command('explore', model, '--space', folder / SPACE)}")
-    output.finish({"folder": str(folder), "picture": picture, "space": space.to_dict(), **found.to_dict()})
+    output.finish({"folder": str(folder), "picture": drawn, "space": space.to_dict(), **found.to_dict()})
     return 0
 
 
 def _as_toml(space: Space) -> str:
-    lines = [
-        f"{json_format.dumps(name)} = {json_format.dumps(list(values))}" for name, values in space.dimensions.items()
-    ]
+    dumps = json_format.dumps
+    lines = [f"{dumps(name)} = {dumps(list(values))}" for name, values in space.dimensions.items()]
     return "# What `bitspike significance` proposes to search.\n" + "\n".join(lines) + "\n"
-
-
-def _picture(found: Significance, folder: Path) -> str | None:
-    from bitspike.atomic import atomic_write
-    from bitspike.explore.plot import plot_significance
-
-    try:
-        drawn = plot_significance(found)
-    except ModuleNotFoundError:
-        return None
-    atomic_write(folder / PICTURE, drawn)
-    return str(folder / PICTURE)
 
 
 def _show(output: Output, found: Significance) -> None:
     widths = sorted({bits for curve in found.curves for bits in curve.accuracy})
     rows = [(curve.name, *(percent(curve.accuracy.get(bits)) for bits in widths)) for curve in found.curves]
-    output.show(table("accuracy by bits, all others at 8", ("", *(str(bits) for bits in widths)), rows))
-    output.show(f"float network {percent(found.baseline.accuracy)}, 8 bits everywhere {percent(found.widest)}")
+    columns = ("", *(str(bits) for bits in widths))
+    output.show(table("accuracy by bits, all others at 8, thresholds at 16", columns, rows))
+    output.show(f"{found.start} {percent(found.baseline.accuracy)}, 8 bits everywhere {percent(found.widest)}")

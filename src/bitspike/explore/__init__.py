@@ -3,6 +3,17 @@
 from bitspike.explore.exploration import Exploration, Row
 from bitspike.explore.explore import explore
 from bitspike.explore.selection import Baseline
+from bitspike.explore.significance import Curve, Significance, significance
 from bitspike.explore.space import SCHEMES, Space
 
-__all__ = ["SCHEMES", "Baseline", "Exploration", "Row", "Space", "explore"]
+__all__ = [
+    "SCHEMES",
+    "Baseline",
+    "Curve",
+    "Exploration",
+    "Row",
+    "Significance",
+    "Space",
+    "explore",
+    "significance",
+]

@@ -16,12 +16,10 @@ from torch import Tensor, nn
 from bitspike.block import ImageInput, blocks_of
 from bitspike.block.base import in_mode
 from bitspike.block.spec_of import LayerState, layer_states, spec_of
-from bitspike.cost import CostTable
 from bitspike.drawing import drawn_batches, stream
 from bitspike.explore.numbers import numbers_of
 from bitspike.explore.space import Candidate, Choices, Space
 from bitspike.lowering import DeadZoneWarning, lower
-from bitspike.measuring import describe
 from bitspike.model import create_model
 from bitspike.prune import prune_
 from bitspike.ptq import SpecChange, calibrate_
@@ -228,13 +226,14 @@ def _train(
         start="",
     )
     history: list[float] = []
-    memory = 0 if rivals is None else CostTable("", tuple(describe(net)), time_steps=1).memory.total
 
     def after_epoch(_: Mapping[str, Any]) -> None:
         if rivals is None:
             return
         with in_mode(net, training=False), torch.no_grad():
-            history.append(numbers_of(_integers(net), setting.validation, ())["accuracy"])
+            numbers = numbers_of(_integers(net), setting.validation, ())
+        memory = numbers["memory"]
+        history.append(numbers["accuracy"])
         at = len(history) - 1
         reached = [rival.history[at] for rival in rivals if rival.memory <= memory and len(rival.history) > at]
         if reached and history[at] < max(reached) - MARGIN:

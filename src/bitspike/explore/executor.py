@@ -7,22 +7,25 @@ import ctypes
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import traceback
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
+from bitspike.allocation import keep_freed_memory
 from bitspike.explore.evaluate import Hopeless, Rival, Setting, evaluate_candidate
 from bitspike.explore.store import COMPLETE, FAILED, PRUNED
 
 log = logging.getLogger("bitspike.explore")
 
 RETRIES = 3
-"""How often a candidate is tried whose process dies."""
+"""How often a candidate is tried again whose process dies."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ class Outcome:
 class Executor(Protocol):
     """Takes jobs and gives outcomes, in any order."""
 
-    slots: int
+    @property
+    def slots(self) -> int:
+        """How many jobs it wants at once."""
 
     def submit(self, job: Job) -> None:
         """Begin, or queue, a job."""
@@ -98,80 +103,143 @@ class InProcess:
 
 
 class LocalProcesses:
-    """Evaluates in processes of this machine, each on one thread; one that dies is replaced."""
+    """Evaluates in processes of this machine, each on one thread; one that dies is replaced, its job done again."""
 
     def __init__(self, setting: Setting, workers: int) -> None:
         self.slots = workers
         self._setting = setting
-        self._pool = self._make_pool()
-        self._running: dict[Future[Outcome], Job] = {}
-        self._tries: dict[int, int] = {}
-
-    def _make_pool(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
-        return ProcessPoolExecutor(
-            self.slots, mp_context=context, initializer=_begin, initargs=(self._setting, os.getpid())
-        )
+        self._queue: deque[Job] = deque()
+        self._workers: list[_Worker] = []
+        self._deaths: Counter[int] = Counter()
+        self._stillborn = 0
 
     def submit(self, job: Job) -> None:
-        """Begin a job."""
-        self._tries[job.number] = self._tries.get(job.number, 0) + 1
-        with _one_thread():
-            self._running[self._pool.submit(_work, job)] = job
+        """Queue a job; a process takes it as soon as one is free."""
+        self._queue.append(job)
+        self._hand_out()
 
     def finished(self, timeout: float) -> list[Outcome]:
         """What has ended."""
-        done, _ = wait(self._running, timeout=timeout, return_when=FIRST_COMPLETED)
-        outcomes, broken = [], []
-        for future in done:
-            job = self._running.pop(future)
-            try:
-                outcomes.append(future.result())
-            except BrokenProcessPool:
-                broken.append(job)
-        if broken:
-            outcomes += self._begin_again(broken)
-        return outcomes
-
-    def _begin_again(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """One process that died takes the pool with it: which candidate it was cannot be told."""
-        jobs = [*jobs, *self._running.values()]
-        self._running.clear()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._pool = self._make_pool()
-        outcomes = []
-        for job in jobs:
-            if self._tries[job.number] >= RETRIES:
-                told = f"its process died {RETRIES} times, perhaps for want of memory"
-                outcomes.append(Outcome(job.number, FAILED, {"choices": dict(job.choices), "error": told}))
-            else:
-                log.warning("a process died; candidate %d is done again", job.number)
-                self.submit(job)
+        if not self._workers:
+            return []
+        ready = wait([worker.pipe for worker in self._workers], timeout)
+        outcomes = [outcome for worker in list(self._workers) if worker.pipe in ready for outcome in self._read(worker)]
+        self._hand_out()
         return outcomes
 
     def close(self) -> None:
         """Stop the processes, in the middle of their work if need be."""
-        processes = list((self._pool._processes or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError, AttributeError):
-                process.terminate()
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.pipe.close()
+        self._workers.clear()
+        self._queue.clear()
+
+    def _hand_out(self) -> None:
+        while self._queue:
+            free = next((worker for worker in self._workers if worker.job is None), None)
+            if free is None:
+                if len(self._workers) >= self.slots:
+                    return
+                free = _Worker.begin(self._setting)
+                self._workers.append(free)
+            job = self._queue.popleft()
+            free.job = job
+            with contextlib.suppress(OSError):  # it is dead, which its pipe tells as well
+                free.pipe.send(job)
+
+    def _read(self, worker: _Worker) -> list[Outcome]:
+        """What a process says; nothing more, where it has died."""
+        try:
+            said = worker.pipe.recv()
+        except (EOFError, OSError):
+            return self._bury(worker)
+        if said == _BEGUN:
+            worker.begun, self._stillborn = True, 0
+            return []
+        worker.job = None
+        if isinstance(said, BaseException):
+            raise said
+        return [said]
+
+    def _bury(self, worker: _Worker) -> list[Outcome]:
+        self._workers.remove(worker)
+        worker.process.join()
+        worker.pipe.close()
+        job, code = worker.job, worker.process.exitcode
+        if not worker.begun:
+            self._stillborn += 1
+            if self._stillborn > RETRIES:
+                raise RuntimeError(
+                    f"no process for candidates can begin ({_how_it_ended(code)}); in a script, call explore below "
+                    "`if __name__ == '__main__':`, since each process reads the script again, or use workers=1"
+                )
+        elif job is not None:
+            self._deaths[job.number] += 1
+            if self._deaths[job.number] > RETRIES:
+                told = f"its process died {RETRIES + 1} times ({_how_it_ended(code)}), perhaps for want of memory"
+                return [Outcome(job.number, FAILED, {"choices": dict(job.choices), "error": told})]
+            log.warning("a process died (%s); candidate %d is done again", _how_it_ended(code), job.number)
+        if job is not None:
+            self._queue.appendleft(job)
+        return []
 
 
-_SETTING: list[Setting] = []
+_BEGUN = "begun"
 
 
-def _begin(setting: Setting, parent: int) -> None:
+@dataclass
+class _Worker:
+    """A process, the pipe to it, and what it works on."""
+
+    process: BaseProcess
+    pipe: Connection
+    job: Job | None = None
+    begun: bool = False
+
+    @classmethod
+    def begin(cls, setting: Setting) -> _Worker:
+        context = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(setting, theirs, os.getpid()), daemon=True)
+        with _one_thread():
+            process.start()
+        theirs.close()  # or the end of the process would not be seen
+        return cls(process, ours)
+
+
+def _work(setting: Setting, pipe: Connection, parent: int) -> None:
+    """What a process does: one job after the other, for as long as its parent lives."""
     import torch
 
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes itself
     torch.set_num_threads(1)
-    _SETTING[:] = [setting]
+    keep_freed_memory()
+    pipe.send(_BEGUN)
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        try:
+            said: Any = run_job(setting, job)
+        except Exception as error:  # shown where the exploration was called
+            error.add_note(f"in candidate {job.number}, {dict(job.choices)}:\n{traceback.format_exc()}")
+            said = error
+        try:
+            pipe.send(said)
+        except (pickle.PicklingError, TypeError, AttributeError):
+            pipe.send(RuntimeError(f"candidate {job.number}: {said!r}"))
 
 
-def _work(job: Job) -> Outcome:
-    return run_job(_SETTING[0], job)
+def _how_it_ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-code).name
+    return f"exit code {code}"
 
 
 def _die_with(parent: int) -> None:

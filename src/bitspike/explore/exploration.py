@@ -9,6 +9,7 @@ from typing import Any
 from bitspike.explore.pareto import costs, front
 from bitspike.explore.selection import DEFAULT_MU, Baseline, by_reward, smallest_within
 from bitspike.explore.store import COMPLETE, FAILED, PRUNED, Trial
+from bitspike.spec import QuantSpec
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,14 @@ class Exploration:
     def failed(self) -> tuple[Row, ...]:
         """Those that could not be made; `numbers["error"]` says why."""
         return tuple(row for row in self.rows if row.state == FAILED)
+
+    @property
+    def start(self) -> str:
+        """What the candidates are compared with, in words: the float network, or one that was quantized already."""
+        quant = QuantSpec.from_dict(self.identity["quant"]) if "quant" in self.identity else QuantSpec()
+        plain = quant.weight.is_float and quant.ends.is_float and quant.membrane.is_float
+        changed = any("bits" in dict(part) for item in quant.overrides for part in (item.weight, item.membrane))
+        return "float network" if plain and not changed else "network as given"
 
     @property
     def front(self) -> tuple[Row, ...]:

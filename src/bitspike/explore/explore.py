@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import json
 import logging
@@ -18,13 +19,12 @@ from torch import nn
 
 from bitspike.allocation import keep_freed_memory
 from bitspike.atomic import atomic_write
-from bitspike.block import ImageInput, blocks_of
 from bitspike.block.base import count as check_count
 from bitspike.block.quantize import foreign_modules
 from bitspike.block.spec_of import spec_of
 from bitspike.data import Dataset, split_validation
 from bitspike.drawing import check_draw
-from bitspike.explore.evaluate import Setting, default_recipe
+from bitspike.explore.evaluate import Setting, default_recipe, time_steps_of
 from bitspike.explore.executor import Executor, InProcess, LocalProcesses
 from bitspike.explore.exploration import Exploration
 from bitspike.explore.numbers import check_objectives
@@ -32,7 +32,8 @@ from bitspike.explore.proposals import Proposer, chosen_sampler
 from bitspike.explore.search import Search
 from bitspike.explore.selection import Baseline
 from bitspike.explore.space import Space
-from bitspike.explore.store import IN_MEMORY, Store, Trial, open_store
+from bitspike.explore.store import IN_MEMORY, Store, Trial, join_store, open_store, storage_errors
+from bitspike.lowering import trace
 from bitspike.measuring import measure
 from bitspike.train import Recipe, evaluate
 from bitspike.train.container import weights_digest
@@ -84,29 +85,49 @@ def explore(
     name and with the same arguments. Without either the table is only returned.
     """
     keep_freed_memory()
-    setting, identity, proposer = _prepare(
-        net, data, space, validation, objectives, sampler, trials, generation, train, calibration, statistics, seed, out
-    )
     _check_place(workers, on, storage, join=join)
+    check_count("explore", trials=trials, generation=generation)
+    if foreign := foreign_modules(net):
+        raise ValueError(
+            f"explore: the network has modules that are no blocks, {', '.join(foreign)}; see bitspike import"
+        )
+    training, held = (data, validation) if isinstance(validation, Dataset) else split_validation(data, validation, 0)
+    check_draw(net, training, *calibration, "explore")
     folder = None if out is None else Path(out).expanduser()
-    with _store(storage, folder, name, identity, setting) as store:
+    setting = Setting(
+        net=copy.deepcopy(net).eval().cpu(),
+        space=Space.of(space),
+        training=training,
+        validation=held,
+        objectives=check_objectives(objectives),
+        calibration=calibration,
+        seed=seed,
+        recipe=train or default_recipe(data, time_steps_of(net, data)),
+        folder=folder,
+        statistics=statistics,
+    )
+    proposer = _proposer(setting, sampler, trials, generation, stops=early_stop)
+    how = {"early stop": early_stop, "asynchronous": asynchronous}
+    identity = _identity(setting, proposer) | how
+    with _store(storage, folder, name, identity, setting, join=join) as store:
         baseline = _baseline(store, setting)
-        rival = _Watcher(store, baseline, identity, folder, watch)
+        table = _Table(store, baseline, identity, None if join else folder, watch)
         executor = _executor(setting, workers, on)
         if not join:
             store.finish(done=False)
-        Search(
-            store,
-            executor,
-            None if join else proposer,
-            synchronous=not asynchronous,
-            early_stop=early_stop,
-            alone=storage is None,
-            watch=rival.changed,
-        ).run()
-        if not join:
-            store.finish()
-        return rival.finish(store.trials())
+        with storage_errors(storage or IN_MEMORY):
+            Search(
+                store,
+                executor,
+                None if join else proposer,
+                synchronous=not asynchronous,
+                early_stop=early_stop,
+                alone=storage is None,
+                watch=table.changed,
+            ).run()
+            if not join:
+                store.finish()
+            return table.finish(store.trials())
 
 
 def read_table(folder: str | Path) -> Exploration:
@@ -120,71 +141,47 @@ def read_table(folder: str | Path) -> Exploration:
         raise ValueError(f"{file} cannot be read: {error!r}") from None
 
 
-def _prepare(
-    net: nn.Module,
-    data: Dataset,
-    space: Space | Mapping[str, Any] | None,
-    validation: Dataset | float,
-    objectives: Sequence[str],
-    sampler: str,
-    trials: int,
-    generation: int,
-    train: Recipe | None,
-    calibration: tuple[int, int],
-    statistics: bool,
-    seed: int,
-    out: str | Path | None,
-) -> tuple[Setting, dict[str, Any], Proposer]:
-    """Check everything before anything is written; what all candidates share, and what makes this exploration."""
-    check_count("explore", trials=trials, generation=generation)
-    if foreign := foreign_modules(net):
-        raise ValueError(
-            f"explore: the network has modules that are no blocks, {', '.join(foreign)}; see bitspike import"
-        )
-    if isinstance(validation, Dataset):
-        training, held = data, validation
-    else:
-        training, held = split_validation(data, validation, seed=0)
-    check_draw(net, training, *calibration, "explore")
-    chosen = Space.of(space)
-    setting = Setting(
-        net.eval().cpu(),
-        chosen,
-        training,
-        held,
-        check_objectives(objectives),
-        calibration,
-        seed,
-        train or default_recipe(data, _time_steps(net, data)),
-        None if out is None else Path(out).expanduser(),
-        statistics,
-    )
-    name = chosen_sampler(sampler, chosen)
-    proposer = Proposer(chosen, setting.states, setting.objectives, name, trials, generation, seed)
-    if proposer.takes_all:
-        distinct = proposer.distinct()
-        trains = any(chosen.candidate(choices).trains for choices in distinct)
-        proposer = replace(proposer, generation=generation if trains else 0)
-    identity = {
-        "space": chosen.to_dict(),
-        "network": weights_digest(dict(net.state_dict())),
+def _proposer(setting: Setting, sampler: str, trials: int, generation: int, *, stops: bool) -> Proposer:
+    """stops: some stop early, by what earlier generations came to; else trying everything needs no generations."""
+    name = chosen_sampler(sampler, setting.space)
+    proposer = Proposer(setting.space, setting.states, setting.objectives, name, trials, generation, setting.seed)
+    if proposer.takes_all and not stops:
+        proposer = replace(proposer, generation=0)
+    proposer.proposals(0, [])  # refuses a space in which nothing can be, before anything is written
+    return proposer
+
+
+def _identity(setting: Setting, proposer: Proposer) -> dict[str, Any]:
+    """What makes this exploration, and no other one."""
+    net = setting.net
+    layers = [[step.name, repr(step.block), _plain(step.block), step.sources, step.shape] for step in trace(net)]
+    return {
+        "space": setting.space.to_dict(),
+        "network": weights_digest(dict(net.state_dict()), layers=layers),
         "quant": spec_of(net).to_dict(),
-        "training data": training.fingerprint,
-        "validation data": held.fingerprint,
+        "training data": setting.training.fingerprint,
+        "validation data": setting.validation.fingerprint,
         "objectives": list(setting.objectives),
-        "sampler": name,
+        "sampler": proposer.sampler,
         "generation": proposer.generation,
-        "calibration": list(calibration),
-        "statistics": statistics,
-        "seed": seed,
+        "calibration": list(setting.calibration),
+        "statistics": setting.statistics,
+        "seed": setting.seed,
         "train": setting.recipe.training_dict() if setting.recipe is not None else None,
     }
-    return setting, identity, proposer
 
 
-def _time_steps(net: nn.Module, data: Dataset) -> int:
-    shown = [block.time_steps for _, block in blocks_of(net) if isinstance(block, ImageInput)]
-    return data.time_steps or (shown[0] if shown else 1)
+_PASSING = ("training", "progress", "stream", "label", "in_real_form")
+"""What a block has for a while only, such as how far its training is."""
+
+
+def _plain(block: nn.Module) -> dict[str, str]:
+    """What a block was made with, besides its weights: strides, time steps, scales."""
+    return {
+        name: repr(value)
+        for name, value in vars(block).items()
+        if isinstance(value, int | float | str | tuple) and not name.startswith("_") and name not in _PASSING
+    }
 
 
 def _check_place(workers: int, on: str, storage: str | None, *, join: bool) -> None:
@@ -193,6 +190,8 @@ def _check_place(workers: int, on: str, storage: str | None, *, join: bool) -> N
         raise ValueError(
             f"on is {on!r}; allowed: local, ray (a cluster begun here), auto or ray://HOST:PORT (one that runs)"
         )
+    if storage is not None and not isinstance(storage, str):
+        raise TypeError(f"storage is of type {type(storage).__name__}; give the URL of a database, or a folder as out")
     if join and storage is None:
         raise ValueError("to join an exploration, give the storage that it is in; a folder belongs to one process")
 
@@ -207,14 +206,14 @@ def _executor(setting: Setting, workers: int, on: str) -> Executor:
 
 @contextmanager
 def _store(
-    storage: str | None, folder: Path | None, name: str, identity: dict[str, Any], setting: Setting
+    storage: str | None, folder: Path | None, name: str, identity: dict[str, Any], setting: Setting, *, join: bool
 ) -> Iterator[Store]:
     """The store, and for a folder the right to be the only one that writes there."""
-    dimensions = setting.space.dimensions
+    shape = identity, setting.space.dimensions, setting.objectives
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     if storage is not None or folder is None:
-        yield open_store(storage or IN_MEMORY, name, identity, dimensions, setting.objectives)
+        yield join_store(storage, name, *shape) if join and storage else open_store(storage or IN_MEMORY, name, *shape)
         return
     lock = os.open(folder / "leader.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -222,7 +221,7 @@ def _store(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"another process explores in {folder}; wait for it, or choose another folder") from None
-        yield open_store(folder, name, identity, dimensions, setting.objectives)
+        yield open_store(folder, name, *shape)
     finally:
         os.close(lock)
 
@@ -237,7 +236,7 @@ def _baseline(store: Store, setting: Setting) -> Baseline:
     return Baseline(float(found["accuracy"]), int(found["memory"]), len(setting.validation))
 
 
-class _Watcher:
+class _Table:
     """Keeps the table beside the store, where people and scripts can read it."""
 
     EVERY = 5.0
@@ -251,10 +250,13 @@ class _Watcher:
 
     def changed(self, trials: Sequence[Trial]) -> None:
         """Some candidate has ended."""
+        due = self._folder is not None and time.monotonic() - self._written > self.EVERY
+        if not due and self._watch is None:
+            return
         found = Exploration.of(trials, self._baseline, self._identity)
         if self._watch is not None:
             self._watch(found)
-        if time.monotonic() - self._written > self.EVERY:
+        if due:
             self._write(found)
 
     def finish(self, trials: Sequence[Trial]) -> Exploration:

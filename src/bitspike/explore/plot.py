@@ -9,21 +9,17 @@ from typing import Any
 from bitspike.explore.exploration import Exploration, Row
 from bitspike.explore.significance import Significance
 
-_SIZE = (7.2, 4.6)
-
 
 def plot_front(found: Exploration, picked: Row | None = None, *, kind: str = "png") -> bytes:
     """Accuracy against memory of all candidates, the front joined, the float network and the one picked marked."""
-    figure, axes = _figure()
+    figure, (axes,) = _figure((7.2, 4.6))
     baseline = found.baseline
     rows = found.finished
     axes.scatter([row.memory for row in rows], _percent(rows), s=14, color="#9aa5b1", label=f"{len(rows)} candidates")
-    best = [row for row in found.front]
+    best = found.front
     axes.step([row.memory for row in best], _percent(best), where="post", color="#1f6feb", linewidth=1.2)
     axes.scatter([row.memory for row in best], _percent(best), s=26, color="#1f6feb", label="front", zorder=3)
-    axes.scatter(
-        [baseline.memory], [100 * baseline.accuracy], marker="D", color="#333", label="float network", zorder=3
-    )
+    axes.scatter([baseline.memory], [100 * baseline.accuracy], marker="D", color="#333", label=found.start, zorder=3)
     axes.axhline(100 * baseline.accuracy - 1, color="#333", linewidth=0.8, linestyle=":")
     axes.text(baseline.memory, 100 * baseline.accuracy - 1, "1 point below ", ha="right", va="top", fontsize=8)
     if picked is not None:
@@ -47,12 +43,8 @@ def plot_front(found: Exploration, picked: Row | None = None, *, kind: str = "pn
 
 def plot_significance(found: Significance, *, kind: str = "png") -> bytes:
     """One curve for each group, and one for each layer."""
-    import matplotlib.pyplot as plt
-    from matplotlib.figure import Figure
-
-    figure: Figure = plt.figure(figsize=(10.5, 4.4), layout="constrained")
-    for place, whole in enumerate((True, False)):
-        axes = figure.add_subplot(1, 2, place + 1)
+    figure, both = _figure((10.5, 4.4), 2)
+    for whole, axes in zip((True, False), both, strict=True):
         for curve in found.curves:
             if (not curve.layer) == whole:
                 axes.plot(
@@ -62,7 +54,7 @@ def plot_significance(found: Significance, *, kind: str = "png") -> bytes:
                     markersize=3,
                     label=curve.name,
                 )
-        axes.axhline(100 * found.baseline.accuracy, color="#333", linewidth=0.8, linestyle=":", label="float network")
+        axes.axhline(100 * found.baseline.accuracy, color="#333", linewidth=0.8, linestyle=":", label=found.start)
         axes.set_xlabel("bits")
         axes.set_ylabel("accuracy on the validation samples (%)")
         axes.set_title("one group at a time" if whole else "one layer at a time", fontsize=10)
@@ -71,19 +63,21 @@ def plot_significance(found: Significance, *, kind: str = "png") -> bytes:
     return _written(figure, kind)
 
 
-def _figure() -> tuple[Any, Any]:
+def _figure(size: tuple[float, float], columns: int = 1) -> tuple[Any, list[Any]]:
+    """A figure and its parts, side by side; drawn without a screen, and without touching pyplot's state."""
     try:
-        import matplotlib as mpl
-
-        mpl.use("Agg")
-        import matplotlib.pyplot as plt
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             "pictures need matplotlib: pip install 'bitspike[report]'", name="matplotlib"
         ) from None
-    figure, axes = plt.subplots(figsize=_SIZE, layout="constrained")
-    axes.grid(alpha=0.25)
-    return figure, axes
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    parts = [figure.add_subplot(1, columns, place + 1) for place in range(columns)]
+    for axes in parts:
+        axes.grid(alpha=0.25)
+    return figure, parts
 
 
 def _percent(rows: Sequence[Row]) -> list[float]:
@@ -97,9 +91,6 @@ def _show_upper_part(axes: Any, accuracies: Sequence[float]) -> None:
 
 
 def _written(figure: Any, kind: str) -> bytes:
-    import matplotlib.pyplot as plt
-
     written = io.BytesIO()
     figure.savefig(written, format=kind, dpi=130, metadata={"Date": None} if kind == "svg" else {"Software": None})
-    plt.close(figure)
     return written.getvalue()

@@ -7,8 +7,10 @@ generations alone, so that they are the same whoever evaluates them, in which or
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from bitspike.block.spec_of import LayerState
@@ -22,7 +24,7 @@ EXHAUSTIVE_UP_TO = 1000
 """Candidates that are all tried where no sampler is named."""
 
 _TRIES = 50
-"""How often a sampler may propose what was tried already, or cannot be, before its generation ends early."""
+"""How often a sampler may propose what was tried already, or cannot be, before chance gets as many tries."""
 
 
 class Proposal(NamedTuple):
@@ -56,7 +58,7 @@ class Proposer:
     def proposals(self, generation: int, finished: Sequence[Trial]) -> list[Proposal]:
         """The candidates of a generation, from the trials of all earlier ones; none where all is done."""
         if self.takes_all:
-            everything = self.distinct()
+            everything = self.distinct
             size = self.generation or len(everything)
             return [Proposal(choices, {}) for choices in everything[generation * size : (generation + 1) * size]]
         count = min(self.generation, self.trials - len(finished))
@@ -65,11 +67,12 @@ class Proposer:
     def next_one(self, trials: Sequence[Trial]) -> list[Proposal]:
         """One more candidate beside those that are there, finished or not; none where all is done."""
         if self.takes_all:
-            return [Proposal(choices, {}) for choices in self.distinct()[len(trials) : len(trials) + 1]]
+            return [Proposal(choices, {}) for choices in self.distinct[len(trials) : len(trials) + 1]]
         if len(trials) >= self.trials:
             return []
         return self._sampled(len(trials), trials, 1)
 
+    @cached_property
     def distinct(self) -> list[dict[str, Any]]:
         """All choices of the space that can be, without those that come to the same as earlier ones."""
         found, seen = [], set()
@@ -96,8 +99,11 @@ class Proposer:
             wanted = candidate.change.apply(name, state.layer, end=state.end)
             layer = wanted.layer
             if layer.weight.is_float or (state.spiking and layer.membrane.is_float):
-                part = "weights" if layer.weight.is_float else "membrane"
-                raise ValueError(f"{name} would keep {part} of 32 bits, which have no integer form; give bits for them")
+                table = "membrane" if not layer.weight.is_float else "ends" if state.end else "weight"
+                raise ValueError(
+                    f"{name} would keep {'a membrane' if table == 'membrane' else 'weights'} of 32 bits, which has no "
+                    f"integer form; give values of {table}.bits, or a base such as 8w8u"
+                )
             layers[name] = str(wanted) if state.spiking else str(replace(wanted.layer.weight, per="layer"))
         return json.dumps([candidate.scheme, candidate.prune, layers])
 
@@ -113,40 +119,70 @@ class Proposer:
             name: optuna.distributions.CategoricalDistribution(list(values))
             for name, values in self.space.dimensions.items()
         }
+        worst = self._worst(trials)
         for trial in trials:
-            study.add_trial(self._known(trial, distributions))
+            study.add_trial(self._known(trial, distributions, worst))
         seen = {self.meaning(trial.choices) for trial in trials}
-        return list(self._new_ones(study, distributions, seen, count))
+        draw = random.Random(stream(self.seed, "instead", str(generation)))
+        found: list[Proposal] = []
+        for _ in range(count):
+            proposal, refusal = self._new_one(study, distributions, seen, draw)
+            if proposal is None:
+                if not found and not trials:
+                    raise ValueError(f"no candidate of the space can be, of {2 * _TRIES} that were tried: {refusal}")
+                break
+            found.append(proposal)
+        return found
 
-    def _new_ones(self, study: Any, distributions: Mapping[str, Any], seen: set[str], count: int) -> Iterator[Proposal]:
+    def _new_one(
+        self, study: Any, distributions: Mapping[str, Any], seen: set[str], draw: random.Random
+    ) -> tuple[Proposal | None, Exception | None]:
+        """What the sampler proposes and was not seen before; or None, and why the last one cannot be.
+
+        A sampler that has found its favourites repeats them, so after a while it is given random ones.
+        """
         from optuna.trial import TrialState
 
-        for _ in range(count):
-            for _ in range(_TRIES):
-                asked = study.ask(dict(distributions))
-                choices = {name: asked.params[name] for name in self.space.dimensions}
-                try:
-                    key = self.meaning(choices)
-                except (ValueError, TypeError):
-                    key = ""
-                if key and key not in seen:
-                    seen.add(key)
-                    yield Proposal(choices, dict(asked.system_attrs))
-                    break
-                study.tell(asked, state=TrialState.FAIL)
+        refusal: Exception | None = None
+        for attempt in range(2 * _TRIES):
+            if attempt >= _TRIES:
+                study.enqueue_trial({name: draw.choice(values) for name, values in self.space.dimensions.items()})
+            asked = study.ask(dict(distributions))
+            choices = {name: asked.params[name] for name in self.space.dimensions}
+            try:
+                key = self.meaning(choices)
+            except (ValueError, TypeError) as error:
+                refusal = error
             else:
-                return
+                if key not in seen:
+                    seen.add(key)
+                    remembered = study._storage.get_trial(asked._trial_id).system_attrs
+                    return Proposal(choices, dict(remembered)), None
+            study.tell(asked, state=TrialState.FAIL)
+        return None, refusal
 
-    def _known(self, trial: Trial, distributions: Mapping[str, Any]) -> Any:
+    def _worst(self, trials: Sequence[Trial]) -> list[float] | None:
+        """The worst number so far in every objective; None before there is any."""
+        rows = [trial.row for trial in trials if trial.state == COMPLETE and trial.row is not None]
+        if not rows:
+            return None
+        return [float((min if LARGER_IS_BETTER[name] else max)(row[name] for row in rows)) for name in self.objectives]
+
+    def _known(self, trial: Trial, distributions: Mapping[str, Any], worst: list[float] | None) -> Any:
+        """A trial as a sampler sees it: one that failed or was stopped counts as the worst in everything.
+
+        It would not count at all otherwise, and nsga2 would wait for another one in its place.
+        """
         import optuna
 
-        complete = trial.state == COMPLETE and trial.row is not None
-        row = trial.row or {}
+        values = worst if trial.is_finished else None
+        if trial.state == COMPLETE and trial.row is not None:
+            values = [float(trial.row[name]) for name in self.objectives]
         return optuna.trial.create_trial(
-            state=optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.FAIL,
+            state=optuna.trial.TrialState.FAIL if values is None else optuna.trial.TrialState.COMPLETE,
             params=trial.choices,
             distributions=dict(distributions),
-            values=[float(row[name]) for name in self.objectives] if complete else None,
+            values=values,
             system_attrs=trial.system,
         )
 

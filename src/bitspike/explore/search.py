@@ -5,7 +5,9 @@ The same loop serves the leader, which proposes candidates, and workers on other
 
 from __future__ import annotations
 
+import logging
 import os
+import random
 import socket
 import threading
 import time
@@ -25,6 +27,7 @@ STALE = 6 * BEAT
 """Seconds without one after which a candidate is done again by somebody else."""
 
 Watch = Callable[[Sequence[Trial]], None]
+log = logging.getLogger("bitspike.explore")
 
 
 @dataclass
@@ -56,14 +59,18 @@ class Search:
         if not self.alone:
             beating.start()
         try:
+            ended = False
             while True:
                 trials = self.store.trials()
+                if ended:
+                    self.watch(trials)
+                    ended = False
                 if self._propose(trials):
                     continue
                 if self._is_over(trials):
                     break
                 self._hand_out(trials)
-                self._write_down()
+                ended = self._write_down()
         finally:
             stop.set()
             self.executor.close()
@@ -90,9 +97,10 @@ class Search:
         return bool(proposals)
 
     def _propose_one(self, trials: Sequence[Trial]) -> bool:
-        """Asynchronous: one more whenever too few wait, from whatever happens to be finished."""
+        """Asynchronous: one more whenever fewer wait than are worked on, from whatever happens to be finished."""
         waiting = sum(trial.state == WAITING for trial in trials)
-        if self.proposer is None or waiting >= self.executor.slots:
+        running = sum(trial.state == RUNNING for trial in trials)
+        if self.proposer is None or waiting >= max(running, self.executor.slots):
             return False
         proposals = self.proposer.next_one(trials)
         for proposal in proposals:
@@ -110,17 +118,24 @@ class Search:
     # ---- everybody's part ----
 
     def _hand_out(self, trials: Sequence[Trial]) -> None:
-        for trial in trials:
-            if len(self._mine) >= self.executor.slots:
-                return
+        room = self.executor.slots - len(self._mine)
+        if room <= 0:
+            return
+        open_ones = [trial for trial in trials if not trial.is_finished and trial.number not in self._mine]
+        if not self.alone:
+            random.Random(os.urandom(8)).shuffle(open_ones)  # or all would reach for the same one
+        for trial in open_ones:
             free = trial.state == WAITING and self.store.claim(trial.number)
             if free or self._is_left(trial):
                 self._mine.add(trial.number)
                 self.executor.submit(Job(trial.number, trial.choices, self._rivals(trial, trials)))
+                room -= 1
+                if room == 0:
+                    return
 
     def _is_left(self, trial: Trial) -> bool:
         """Whether a running trial's process is gone: at once where nobody else is there, else by its silence."""
-        if trial.state != RUNNING or trial.number in self._mine or self.proposer is None:
+        if trial.state != RUNNING or self.proposer is None:
             return False
         if self.alone:
             return True
@@ -129,17 +144,20 @@ class Search:
         if sign != trial.alive:
             self._told[trial.number] = (trial.alive, now)
             return False
-        return now - since > STALE
+        if now - since <= STALE:
+            return False
+        log.warning("nothing was heard of candidate %d for %g seconds; it is done again", trial.number, STALE)
+        return True
 
-    def _write_down(self) -> None:
+    def _write_down(self) -> bool:
+        """Write down what has ended; whether anything has."""
         outcomes = self.executor.finished(self.poll)
         for outcome in outcomes:
             self.store.tell(outcome.number, outcome.state, outcome.row)
             self._mine.discard(outcome.number)
-        if outcomes:
-            self.watch(self.store.trials())
-        elif not self._mine:
+        if not outcomes and not self._mine:
             time.sleep(self.poll)  # others work, or the leader thinks
+        return bool(outcomes)
 
     def _rivals(self, trial: Trial, trials: Sequence[Trial]) -> tuple[Rival, ...] | None:
         """Trained candidates of earlier generations, so always the same, that a later one may be hopeless beside."""
@@ -159,4 +177,7 @@ class Search:
         while not stop.wait(BEAT):
             count += 1
             for number in list(self._mine):
-                self.store.beat(number, f"{name}:{count}")
+                try:
+                    self.store.beat(number, f"{name}:{count}")
+                except Exception as error:  # the next one may get through again
+                    log.warning("no sign of life could be given: %s", error)

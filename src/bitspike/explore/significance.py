@@ -7,7 +7,7 @@ network is told as well. The flatter a curve, the fewer bits its group can do wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Significance:
-    """The curves, the float network, and the network with 8 bits everywhere."""
+    """The curves, the float network, and the accuracy with 8 bits everywhere; start: `Exploration.start`."""
 
     baseline: Baseline
     widest: float
     curves: tuple[Curve, ...]
+    start: str = "float network"
 
     def space(self, within: float = 0.01) -> Space:
         """A space to search: around what every group needs to lose at most `within` on its own.
@@ -93,7 +94,8 @@ class Significance:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
-            "baseline": {"accuracy": self.baseline.accuracy, "memory": self.baseline.memory},
+            "baseline": asdict(self.baseline),
+            "start": self.start,
             "widest": self.widest,
             "curves": [
                 {
@@ -106,6 +108,22 @@ class Significance:
                 for curve in self.curves
             ],
         }
+
+    @staticmethod
+    def from_dict(plain: Mapping[str, Any]) -> Significance:
+        """Read `to_dict`'s form."""
+        curves = tuple(
+            Curve(
+                str(curve["group"]),
+                str(curve["layer"]),
+                str(curve["dimension"]),
+                {int(bits): float(accuracy) for bits, accuracy in curve["accuracy"].items()},
+            )
+            for curve in plain["curves"]
+        )
+        told = plain["baseline"]
+        baseline = Baseline(float(told["accuracy"]), int(told["memory"]), int(told.get("samples", 0)))
+        return Significance(baseline, float(plain["widest"]), curves, str(plain["start"]))
 
 
 def significance(net: nn.Module, data: Dataset, *, out: str | Path | None = None, **options: Any) -> Significance:
@@ -125,7 +143,7 @@ def significance(net: nn.Module, data: Dataset, *, out: str | Path | None = None
         place = None if out is None else Path(out) / part
         found = explore(net, data, space, sampler="one-at-a-time", out=place, **options)
         curves += _curves(found, dimensions)
-    return Significance(found.baseline, found.row(0).accuracy, tuple(curves))
+    return Significance(found.baseline, found.row(0).accuracy, tuple(curves), found.start)
 
 
 def _curves(found: Exploration, dimensions: Mapping[str, tuple[str, str]]) -> list[Curve]:

@@ -117,15 +117,19 @@ class Space:
         return found | ({"base": self.base} if self.base else {})
 
 
-def path(name: str) -> tuple[str, ...]:
-    """A dimension's name as its way through the tables; patterns of layers may hold dots themselves."""
-    if name in ("scheme", "prune"):
-        return (name,)
+def split_name(name: str) -> tuple[str, ...]:
+    """A dotted name as its way through the tables; patterns of layers may hold dots themselves."""
     parts = name.split(".")
     if parts[0] == "override" and len(parts) > 3 and parts[-2] in ("weight", "membrane"):
-        found = ("override", ".".join(parts[1:-2]), *parts[-2:])
-    else:
-        found = tuple(parts)
+        return ("override", ".".join(parts[1:-2]), *parts[-2:])
+    return tuple(parts)
+
+
+def path(name: str) -> tuple[str, ...]:
+    """A dimension's name as `split_name` has it, refused where there is no such dimension."""
+    if name in ("scheme", "prune"):
+        return (name,)
+    found = split_name(name)
     known = [item.name for item in fields(_SECTIONS[found[-2]])] if len(found) > 1 and found[-2] in _SECTIONS else []
     known += [LEAK_BITS] if len(found) > 1 and found[-2] == "membrane" else []
     if len(found) not in (2, 4) or found[-1] not in known:

@@ -70,10 +70,11 @@ def apply_override(table: dict[str, Any], override: str) -> None:
         here = here.setdefault(key, {})
         if not isinstance(here, dict):
             raise ValueError(f'the override "{override}" goes into {key}, which is not a table but {here!r}')
-    here[keys[-1]] = _value(text.strip())
+    here[keys[-1]] = value_of(text.strip())
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """A value as TOML has it, or the text itself if it is none."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):
