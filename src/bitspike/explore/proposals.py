@@ -111,6 +111,7 @@ class Proposer:
         """Ask a sampler, in a study of its own in memory that holds the trials so far."""
         import optuna
 
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of every study otherwise
         study = optuna.create_study(
             directions=["maximize" if LARGER_IS_BETTER[name] else "minimize" for name in self.objectives],
             sampler=self._make_sampler(generation),
