@@ -39,7 +39,9 @@ def test_the_smallest_within_a_bound():
 
 def test_the_margin_is_one_standard_error_unless_told():
     seen = Baseline(0.90, 1000, samples=900)
-    assert seen.standard_error == pytest.approx(0.01)  # sqrt(0.9 * 0.1 / 900)
+    assert seen.standard_error == pytest.approx(0.01, rel=0.01)  # sqrt(0.9 * 0.1 / 900), two right and two wrong more
+    assert Baseline(1.0, 1000, 144).standard_error == pytest.approx((146 / 148 * 2 / 148 / 148) ** 0.5)
+    assert Baseline(0.9, 1000).standard_error == 0
     assert smallest_within(ROWS, seen, 0.015).number == 2  # 0.885 + 0.01 is more than 0.89
     assert smallest_within(ROWS, seen, 0.021).number == 3
     assert smallest_within(ROWS, seen, 0.015, margin=0.0).number == 3

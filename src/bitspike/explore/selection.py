@@ -6,8 +6,9 @@ With m = memory / float memory, A the accuracy and A0 the float network's:
     product    (1 - m) (1 - (A0 - A))     the saving times what the loss of accuracy leaves of it, another reading
     within     the least memory with A >= A0 - loss + margin
 
-The margin is one standard error of the accuracy on the validation samples, sqrt(A0 (1 - A0) / samples), unless told:
-the smallest of many candidates that reach a bound exactly was lucky there, and loses more on other samples.
+The margin is one standard error of the accuracy on the validation samples, sqrt(A' (1 - A') / n'), unless told; A' and
+n' count two right and two wrong samples more (Agresti and Coull), so that 100 % of a few samples has one as well. The
+smallest of many candidates that reach a bound exactly was lucky there, and loses more on other samples.
 
 The Q-SpiNN paper was not at hand in full, so both readings of its reward are here. Ties go to the higher accuracy,
 then the lower number.
@@ -43,7 +44,11 @@ class Baseline:
     @property
     def standard_error(self) -> float:
         """Of the accuracy, for so many samples; 0 where their number is not known."""
-        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.samples) if self.samples else 0.0
+        if not self.samples:
+            return 0.0
+        samples = self.samples + 4
+        share = (self.accuracy * self.samples + 2) / samples
+        return math.sqrt(share * (1 - share) / samples)
 
 
 def reward(found: Measured, baseline: Baseline, form: str = "additive", mu: float = DEFAULT_MU) -> float:
