@@ -4,7 +4,8 @@
     .venv/bin/python benchmarks/explore.py --json           some minutes; the last line is one JSON object
 
 Both do all of it: quantize, calibrate on 512 samples, classify 10,000. One thread, CPU time; they take turns,
-candidate by candidate. See README.md.
+candidate by candidate. Then the same exploration with 1, 2 and 4 processes, by wall time: of use on a quiet machine
+only, and never a headline. See README.md.
 """
 
 from __future__ import annotations
@@ -93,11 +94,56 @@ def main() -> int:
         per_minute=round(60 / rates["ours"], 1),
         peer_per_minute=round(60 / rates[PEER], 2),
     )
-    result |= {"missing": [], "rows": [row], "candidates": told, "seconds": clock.seconds}
+    rows = [row, *scaling_rows(net, training, validation, 8 if given.quick else 24, clock)]
+    result |= {"missing": [], "rows": rows, "candidates": told, "seconds": clock.seconds}
     print(as_table(result["rows"]))
     print(f"candidates per minute of one core: {row['per_minute']}, {PEER} {row['peer_per_minute']}; {note}")
     finish(result, given)
     return 0
+
+
+def scaling_rows(net: Any, training: Any, validation: Any, count: int, clock: Clock) -> list[dict[str, Any]]:
+    """Wall time of one exploration with more processes; efficiency is the speedup for each of them.
+
+    The tables must be equal, but for times. Starting a process takes some seconds, which a short exploration feels.
+    """
+    from bitspike.explore import explore
+
+    space = {"weight.bits": [2, 3, 4], "membrane.bits": [2, 4], "ends.bits": [4, 8], "weight.scale": ["abs_max", "mse"]}
+    seconds: dict[int, float] = {}
+    tables = []
+    for workers in (1, 2, 4):
+        began = time.perf_counter()
+        found = explore(
+            net,
+            training,
+            space,
+            validation=validation,
+            sampler="random",
+            trials=count,
+            generation=count,
+            workers=workers,
+        )
+        seconds[workers] = time.perf_counter() - began
+        tables.append([{key: value for key, value in row.to_dict().items() if key != "seconds"} for row in found.rows])
+        clock.say(f"{count} candidates with {workers} processes: {seconds[workers]:.1f} s")
+    if any(table != tables[0] for table in tables):
+        raise SystemExit("explore.py: the tables of 1, 2 and 4 processes differ")
+    return [
+        value_row(
+            f"{count} candidates, {workers} processes",
+            "one process",
+            seconds[workers],
+            seconds[1],
+            "s",
+            runs=1,
+            headline=False,
+            clock="wall",
+            cores=os.cpu_count(),
+            efficiency=round(seconds[1] / seconds[workers] / workers, 3),
+        )
+        for workers in (2, 4)
+    ]
 
 
 def _arguments() -> argparse.Namespace:

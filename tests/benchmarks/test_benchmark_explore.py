@@ -65,11 +65,21 @@ def test_the_program_ends_with_one_object(monkeypatch, capsys, tmp_path):
     data = Dataset("made-up", "train", np.repeat(images(8).numpy(), 8, 0), labels, 10, mean=(0.4,), std=0.25)
     whole = data.subset(np.arange(64).repeat(8))
     monkeypatch.setattr(benchmark, "_data", lambda count: (whole, data, "made up"))
+    scaling = {"case": "2 processes", "peer": "one process", "ours": 1, "peer_value": 2, "unit": "s", "ratio": 2}
+    monkeypatch.setattr(benchmark, "scaling_rows", lambda *_: [scaling | {"headline": False}])
     monkeypatch.setattr(sys, "argv", ["explore.py", "--quick", "--json", "--out", str(tmp_path / "a.json")])
     assert benchmark.main() == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
-    (row,) = result["rows"]
+    row, _ = result["rows"]
     assert (row["case"], row["peer"], row["headline"]) == ("fashion PTQ candidates", "torch-fake-quant", True)
     assert row["ratio"] == pytest.approx(row["peer_value"] / row["ours"], rel=1e-3)
     assert len(result["candidates"]) == 3
     assert json.loads((tmp_path / "a.json").read_text()) == result
+
+
+def test_more_processes_give_the_same_table():
+    labels = np.arange(64, dtype=np.int64) % 10
+    data = Dataset("made-up", "train", np.repeat(images(8).numpy(), 64, 0), labels.repeat(8), 10, mean=(0.4,), std=0.25)
+    rows = benchmark.scaling_rows(settled(), data, data.subset(slice(0, 32)), 2, benchmark.Clock())
+    assert [row["case"] for row in rows] == ["2 candidates, 2 processes", "2 candidates, 4 processes"]
+    assert all(row["efficiency"] > 0 and not row["headline"] for row in rows)
