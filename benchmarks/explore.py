@@ -30,7 +30,7 @@ from _shared.program import Clock, finish
 from _shared.rows import as_table, value_row
 
 ROOT = Path(__file__).resolve().parents[1]
-MODEL = ROOT / "models" / "fashion-float.safetensors"
+MODEL = ROOT / "models" / "float" / "fashion-float.safetensors"
 CASE, PEER = "fashion PTQ candidates", "torch-fake-quant"
 SAMPLES = 10_000
 SPACE = {"weight.bits": [1, 2, 3, 4, 8], "membrane.bits": [2, 3, 4, 8], "ends.bits": [2, 3, 4, 8]}

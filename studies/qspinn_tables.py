@@ -86,7 +86,7 @@ def work(only: str, workers: int) -> None:
 
 
 def _model(name: str) -> Path:
-    return ROOT / "models" / f"{name}.safetensors"
+    return ROOT / "models" / "float" / f"{name}.safetensors"
 
 
 def collect() -> dict[str, Any]:

@@ -80,7 +80,7 @@ def test_a_function_becomes_a_model_file_and_integers(cli, files, tmp_path):
     done = cli("import", *words, "--quant", "8w8u", "--out", "q.safetensors")
     assert done.code == 0, done.err
     assert "all equal" in done.out
-    assert "integers round the leak to 115/128" in done.out
+    assert "115/128" in done.out  # what integers round the leak to; the sentence may wrap
     assert "batch norms were set anew" in done.out
     assert cli("lower", "q.safetensors", "--quiet").code == 0
     certified = cli("certify", "q.bsp", "--data", "digits", "--samples", "20", "--no-c", "--json")

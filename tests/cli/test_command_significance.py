@@ -9,11 +9,9 @@ from bitspike.explore import Significance, Space
 
 
 @pytest.fixture(scope="session")
-def swept(trained, tmp_path_factory):
-    from conftest import run_here
-
+def swept(trained, run_command, tmp_path_factory):
     folder = tmp_path_factory.mktemp("swept") / "digits"
-    done = run_here("significance", trained["float"], "--out", folder, "--json")
+    done = run_command("significance", trained["float"], "--out", folder, "--json")
     assert done.code == 0, done.err
     return folder, done.json
 
