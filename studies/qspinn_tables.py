@@ -104,7 +104,8 @@ def collect() -> dict[str, Any]:
         if not (place / "exploration.json").is_file():
             continue
         table = json.loads((place / "exploration.json").read_text())
-        if any(row["state"] in ("waiting", "running") for row in table["rows"]):
+        unfinished = any(row["state"] in ("waiting", "running") for row in table["rows"])
+        if unfinished and not (place / "picked.json").is_file():
             continue
         (kept / f"{step.name}.json").write_text(_compact(table))
         if (place / "front.png").is_file() and step.picks:
@@ -132,7 +133,7 @@ def _winner(step: Step, table: dict[str, Any], picked: dict[str, Any]) -> dict[s
     memory = table["baseline"]["memory"]
     return {
         "model": step.model,
-        "candidates": len(table["rows"]),
+        "candidates": sum(row["state"] == "complete" for row in table["rows"]),
         "number": picked["number"],
         "choices": picked["choices"],
         "float_memory": memory,
