@@ -54,19 +54,25 @@ def test_killed_at_ten_random_moments(mode, tmp_path):
 @pytest.mark.parametrize("mode", MODES)
 def test_killed_in_the_middle_of_every_step(mode, tmp_path):
     draw = random.Random(mode)
-    folder = tmp_path / "study"
-    moments = [(what, draw.randrange(2)) for what in KILLS * 2]
-    killed = []
-    for moment in moments:
-        process = forked(exploring, folder, moment, MODES[mode])
-        with ended(process):
-            process.join(60)
-            assert process.exitcode in (0, -signal.SIGKILL), moment
-        if process.exitcode:
-            killed.append(moment)
-    # A moment that does not come any more lets the study run to its end, and then no other one comes.
-    assert len({what for what, _ in killed}) >= 2
-    _check(folder, MODES[mode], len(killed))
+    number, killed = 0, []
+    kills = 0  # of the present study
+    for moment in [(what, draw.randrange(2)) for what in KILLS * 2]:
+        for _ in range(2):
+            folder = tmp_path / f"study{number}"
+            process = forked(exploring, folder, moment, MODES[mode])
+            with ended(process):
+                process.join(60)
+                assert process.exitcode in (0, -signal.SIGKILL), moment
+            if process.exitcode:
+                killed.append(moment)
+                kills += 1
+                break
+            # The moment does not come any more: this study is at its end, and another one meets it.
+            _check(folder, MODES[mode], kills)
+            number, kills = number + 1, 0
+    assert {what for what, _ in killed} == set(KILLS)
+    if kills:
+        _check(folder, MODES[mode], kills)
 
 
 @pytest.mark.parametrize("cut", [1, 20])
