@@ -10,14 +10,13 @@ E vanilla + SVS, F ReScaW + SVS. A and B are the first stages of E and F, and wh
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from _study.runs import ROOT, Study, StudyRun
+from _study.program import work_or_list
+from _study.runs import Study, StudyRun
 from _study.table import as_markdown, before_pruning, summary
 from _study.train import execute
 
@@ -69,20 +68,9 @@ def runs() -> list[StudyRun]:
 
 def main() -> int:
     """Work, or tell what there is."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="TEXT", help="runs whose name contains this")
-    parser.add_argument("--list", action="store_true", help="the runs, and which are done")
-    parser.add_argument("--table", action="store_true", help="the tables, from the rows that are there")
-    given = parser.parse_args()
-    os.chdir(ROOT)  # some runs start from the folders of others
     study = Study("qpsnn_tables", runs())
-    if given.list:
-        missing = {run.name for run in study.missing()}
-        for run in study.runs:
-            print(f"{'missing' if run.name in missing else 'done':8} {run.name}")
+    if not work_or_list(study, execute, __doc__):
         return 0
-    if not given.table:
-        study.work(execute, given.only, lambda text: print(text, flush=True))
     rows = study.rows()
     for title, lines, against in (
         ("pruned to a quarter", summary(rows, "pruning", DATA), "ReScaW svs"),

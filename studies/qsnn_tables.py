@@ -7,12 +7,12 @@ Goes on with the runs that are missing in results/qsnn_tables.json; see studies/
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from _study.program import work_or_list
 from _study.runs import Study, StudyRun
 from _study.table import as_markdown, summary
 from _study.train import execute
@@ -68,19 +68,9 @@ def runs() -> list[StudyRun]:
 
 def main() -> int:
     """Work, or tell what there is."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="TEXT", help="runs whose name contains this")
-    parser.add_argument("--list", action="store_true", help="the runs, and which are done")
-    parser.add_argument("--table", action="store_true", help="the tables, from the rows that are there")
-    given = parser.parse_args()
     study = Study("qsnn_tables", runs())
-    missing = {run.name for run in study.missing()}
-    if given.list:
-        for run in study.runs:
-            print(f"{'missing' if run.name in missing else 'done':8} {run.name}")
+    if not work_or_list(study, execute, __doc__):
         return 0
-    if not given.table:
-        study.work(execute, given.only, lambda text: print(text, flush=True))
     for table, data, against in (
         ("main", "mnist", "32w32u"),
         ("main", "fashion-mnist", "32w32u"),

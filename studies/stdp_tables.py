@@ -8,7 +8,6 @@ See README.md. Every accuracy is by proportion weighting on the whole test split
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from _study.program import work_or_list
 from _study.runs import Study
 from _study.stdp import StdpRun, execute
 
@@ -130,19 +130,9 @@ def _is_float(row: Mapping[str, Any], size: str, data: str) -> bool:
 
 def main() -> int:
     """Work, or tell what there is."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="TEXT", help="runs whose name contains this")
-    parser.add_argument("--list", action="store_true", help="the runs, and which are done")
-    parser.add_argument("--table", action="store_true", help="the tables, from the rows that are there")
-    given = parser.parse_args()
     study = Study("stdp_tables", runs())
-    missing = {run.name for run in study.missing()}
-    if given.list:
-        for run in study.runs:
-            print(f"{'missing' if run.name in missing else 'done':8} {run.name}")
+    if not work_or_list(study, execute, __doc__):
         return 0
-    if not given.table:
-        study.work(execute, given.only, lambda text: print(text, flush=True))
     for name, title in (
         ("main", ""),
         ("itq", "learned in integers"),
