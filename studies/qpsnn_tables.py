@@ -10,13 +10,14 @@ E vanilla + SVS, F ReScaW + SVS. A and B are the first stages of E and F, and wh
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from _study.program import work_or_list
-from _study.runs import Study, StudyRun
+from _study.runs import ROOT, Study, StudyRun
 from _study.table import as_markdown, before_pruning, summary
 from _study.train import execute
 
@@ -69,6 +70,7 @@ def runs() -> list[StudyRun]:
 def main() -> int:
     """Work, or tell what there is."""
     study = Study("qpsnn_tables", runs())
+    os.chdir(ROOT)  # some runs start from the folders of others
     if not work_or_list(study, execute, __doc__):
         return 0
     rows = study.rows()
