@@ -40,11 +40,13 @@ class Step:
 
 ITQ = ("--train", "epochs=5", "--train", "lr=1.5e-3")
 LONGER = ("--train", "epochs=10", "--train", "lr=2e-3")
+LONGEST = ("--train", "epochs=18", "--train", "lr=2e-3")
 STEPS = (
     Step("fashion-ptq", "small28", "fashion-ptq"),
     Step("fashion-itq", "small28", "fashion-itq", ITQ),
     Step("fashion-pooled-ptq", "pooled", "fashion-pooled-ptq"),
     Step("fashion-pooled-itq", "pooled", "fashion-pooled-itq", LONGER),
+    Step("fashion-pooled-1w2u", "pooled", "fashion-pooled-1w2u", LONGEST),
     *(
         Step(f"fashion-rounding-{seed}", "small28", "fashion-rounding", ("--seed", str(seed)), picks=False)
         for seed in SEEDS
