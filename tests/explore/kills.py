@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -28,14 +29,14 @@ def exploring(folder: Path, kill: tuple[str, int] | None, changes: dict[str, Any
     explore(**small(**changes), out=folder)
 
 
-def joining(storage: str, notes: Path, changes: dict[str, Any]) -> None:
-    """The same on a storage, with signs of life as often as a test can wait for."""
+def joining(storage: str, notes: Path, changes: dict[str, Any], others: tuple[Path, ...] = ()) -> None:
+    """The same on a storage, with signs of life as often as a test can wait for; waits until one of others has begun."""
     from bitspike.explore import search
 
     torch.set_num_threads(1)
     search.BEAT, search.STALE = 0.2, 1.5
     search.Search.poll = 0.05
-    _note_candidates(notes)
+    _note_candidates(notes, others)
     explore(**small(**changes), storage=storage)
 
 
@@ -44,12 +45,16 @@ def begun(notes: Path) -> list[int]:
     return [int(line) for line in notes.read_text().split()] if notes.exists() else []
 
 
-def _note_candidates(notes: Path) -> None:
+def _note_candidates(notes: Path, others: tuple[Path, ...] = ()) -> None:
     before = executor.evaluate_candidate
 
     def noting(setting: Any, number: int, *arguments: Any) -> Any:
         with notes.open("a") as file:
             file.write(f"{number}\n")
+        end = time.monotonic() + 60
+        while others and not any(begun(other) for other in others):
+            assert time.monotonic() < end, f"none of {others} has begun a candidate"
+            time.sleep(0.02)
         return before(setting, number, *arguments)
 
     executor.evaluate_candidate = noting

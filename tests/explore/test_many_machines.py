@@ -38,11 +38,12 @@ def test_a_leader_and_two_that_join(kind, request, tmp_path):
     storage = _storage(kind, request)
     name = {"name": f"three on {kind}"}
     # Those that join come first: they wait, and neither of them begins the study.
-    workers = [forked(joining, storage, tmp_path / f"w{at}", SAMPLED | name | {"join": True}) for at in range(2)]
+    notes = tmp_path / "w0", tmp_path / "w1"
+    workers = [forked(joining, storage, of, SAMPLED | name | {"join": True}) for of in notes]
     with ended(*workers):
         time.sleep(1)
         assert all(worker.is_alive() for worker in workers)
-        leader = forked(joining, storage, tmp_path / "leader", SAMPLED | name)
+        leader = forked(joining, storage, tmp_path / "leader", SAMPLED | name, notes)
         with ended(leader):
             for process in (leader, *workers):
                 process.join(90)
