@@ -30,7 +30,7 @@ def exploring(folder: Path, kill: tuple[str, int] | None, changes: dict[str, Any
 
 
 def joining(storage: str, notes: Path, changes: dict[str, Any], others: tuple[Path, ...] = ()) -> None:
-    """The same on a storage, with signs of life as often as a test can wait for; waits until one of others has begun."""
+    """The same on a storage, with quick signs of life; its candidates wait until one of others has begun one."""
     from bitspike.explore import search
 
     torch.set_num_threads(1)
