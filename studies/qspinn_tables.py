@@ -29,13 +29,13 @@ SEEDS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class Step:
-    """One exploration: a model, a space of studies/spaces, options of `bitspike explore`, and whether one is picked."""
+    """One exploration: a model, a space of studies/spaces, options of `bitspike explore`, and which one is picked."""
 
     name: str
     model: str
     space: str
     options: tuple[str, ...] = ()
-    picks: bool = True
+    picks: tuple[str, ...] = ("--within", "1%", "--smallest")
 
 
 ITQ = ("--train", "epochs=5", "--train", "lr=1.5e-3")
@@ -46,9 +46,9 @@ STEPS = (
     Step("fashion-itq", "small28", "fashion-itq", ITQ),
     Step("fashion-pooled-ptq", "pooled", "fashion-pooled-ptq"),
     Step("fashion-pooled-itq", "pooled", "fashion-pooled-itq", LONGER),
-    Step("fashion-pooled-1w2u", "pooled", "fashion-pooled-1w2u", LONGEST),
+    Step("fashion-pooled-1w2u", "pooled", "fashion-pooled-1w2u", LONGEST, picks=("--number", "0")),
     *(
-        Step(f"fashion-rounding-{seed}", "small28", "fashion-rounding", ("--seed", str(seed)), picks=False)
+        Step(f"fashion-rounding-{seed}", "small28", "fashion-rounding", ("--seed", str(seed)), picks=())
         for seed in SEEDS
     ),
 )
@@ -84,7 +84,7 @@ def work(only: str, workers: int) -> None:
             *step.options,
         )
         if step.picks and not (place / "picked.json").is_file():
-            bitspike("pick", place, "--within", "1%", "--smallest", "--seeds", str(len(SEEDS)))
+            bitspike("pick", place, *step.picks, "--seeds", str(len(SEEDS)))
 
 
 def _model(name: str) -> Path:
