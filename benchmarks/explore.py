@@ -44,7 +44,8 @@ def main() -> int:
     import torch
 
     from bitspike.allocation import keep_freed_memory
-    from bitspike.explore.evaluate import Setting, evaluate_candidate
+    from bitspike.explore.evaluate import evaluate_candidate
+    from bitspike.explore.setting import Setting
     from bitspike.explore.space import Space
     from bitspike.train import load_model
 

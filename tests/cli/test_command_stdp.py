@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,3 +147,46 @@ def test_the_picture_is_what_the_weights_are(run, tmp_path):
     start = data.index(b"IDAT") + 4
     rows = np.frombuffer(zlib.decompress(data[start:-16]), np.uint8).reshape(35, 45)
     np.testing.assert_array_equal(rows[:, 1:], picture)
+
+
+def test_exploring_and_picking(cli, run_command, stdp_recipe, tmp_path):
+    text = stdp_recipe.read_text()
+    (tmp_path / "float.toml").write_text(text[: text.index("[bits]")])
+    assert run_command("train", tmp_path / "float.toml", "--out", tmp_path / "float").code == 0
+    folder = tmp_path / "explored"
+    words = ("--try", "bits.weight=3,6", "--try", "scheme=ptq,itq-scratch", "--train", "label_images=400")
+    done = cli("explore", tmp_path / "float", *words, "--out", folder, "--json")
+    assert done.code == 0, done.err
+    rows = done.json["rows"]
+    assert [row["bits"]["weight"] for row in rows] == [3, 3, 6, 6]
+    assert [row["choices"]["scheme"] for row in rows] == ["ptq", "itq-scratch"] * 2
+    assert cli("explore", "--resume", folder, "--json").json["rows"] == rows
+    assert "bits.weight" in (folder / "exploration.html").read_text()
+    picked = cli("pick", folder, "--number", "1", "--samples", "5", "--json")
+    assert picked.code == 0, picked.err
+    assert picked.json["reproduced"]
+    assert picked.json["file"] == picked.json["integers"] == str(folder / "picked.bsp")
+    network = load(folder / "picked.bsp")
+    assert network.config.bits.weight == 3
+    assert network.about["exploration"] == {"number": 1, "choices": {"bits.weight": 3, "scheme": "itq-scratch"}}
+    assert network.about["certificate"]["samples"] == 5
+    again = cli("evaluate", folder / "picked.bsp", "--data", "digits", "--json")
+    assert (again.code, again.json["accuracy"]) == (0, picked.json["test_accuracy"])
+    wrong = cli("pick", folder, "--number", "1", "--out", tmp_path / "x.safetensors", "--json")
+    assert wrong.code == 2
+    assert "ends with .bsp" in wrong.json["error"]
+    assert cli("export", "c", folder / "picked.bsp", tmp_path / "c").code == 0
+
+
+def test_what_cannot_be_explored(cli, run, tmp_path):
+    folder, _ = run
+    done = cli("explore", folder, "--out", tmp_path / "x", "--json")
+    assert done.code == 2
+    assert "weights of 4 bits already" in done.json["error"]
+    done = cli("significance", folder / "model.bsp", "--out", tmp_path / "y", "--json")
+    assert done.code == 2
+    assert "--sampler one-at-a-time" in done.json["error"]
+    models = Path(__file__).parents[2] / "models"
+    done = cli("explore", models / "qsnn-digits-1w2u.bsp", "--data", "digits", "--out", tmp_path / "z", "--json")
+    assert done.code == 2
+    assert "qsnn-digits-1w2u.bsp" in done.json["error"]

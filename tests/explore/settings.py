@@ -14,7 +14,7 @@ from torch import nn
 from bitspike import create_model
 from bitspike.data import Dataset
 from bitspike.explore import Space
-from bitspike.explore.evaluate import Setting, default_recipe
+from bitspike.explore.setting import Setting, default_recipe
 from bitspike.train import Recipe, train
 
 OPTIONS = {"widths": [4, 8], "classes": 3, "mean": [0.25], "std": 0.2}

@@ -8,7 +8,8 @@ from settings import float_net, setting, stripes
 from bitspike import lower
 from bitspike.block.spec_of import layer_states
 from bitspike.drawing import drawn_batches
-from bitspike.explore.evaluate import Hopeless, Rival, evaluate_candidate, make_candidate, seeded
+from bitspike.explore.evaluate import Hopeless, Rival, evaluate_candidate, make_candidate
+from bitspike.explore.setting import seeded
 from bitspike.integer.graph import Graph
 from bitspike.prune import prune_
 from bitspike.ptq import SpecChange, calibrate_

@@ -56,7 +56,7 @@ def test_another_table_is_not_reproduced(shared, row, test_split, name):
 
 
 def test_its_certificate(shared, row, test_split):
-    found = certified(make_winner(shared, row, test_split), test_split, samples=5)
+    found = certified(shared, make_winner(shared, row, test_split), test_split, samples=5)
     certificate = found.made.integers.about.certificate
     assert certificate is not None
     assert certificate["samples"] == 5

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from bitspike.explore import Space, executor
-from bitspike.explore.evaluate import Setting
 from bitspike.explore.executor import Job, LocalProcesses
 from bitspike.explore.explore import TABLE
+from bitspike.explore.setting import Setting
 from bitspike.explore.space import Candidate
 from studies import LARGE, SPACE, TinyNet, bars, run
 

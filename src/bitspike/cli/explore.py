@@ -13,7 +13,7 @@ from bitspike.cli.output import Output, percent, size, table
 from bitspike.cli.program import command
 
 if TYPE_CHECKING:
-    from bitspike.explore import Exploration
+    from bitspike.explore import Exploration, Space
 
 OBJECTIVES, CALIBRATION, TRIALS = "accuracy,memory", "4x128", 100
 
@@ -55,7 +55,8 @@ def explore(
     goes on by itself. Then `bitspike pick` takes the best one.
 
     Args:
-        model: a model file (.safetensors) of a float network, or the folder of a finished run.
+        model: a model file (.safetensors) of a float network, that of an unsupervised one (.bsp), or the folder of a
+            finished run.
         data: the data set; by default the one it was trained on.
         base: what all candidates start from, such as 8w8u; dimensions change it.
         space: a TOML file with the dimensions and their values (default: bits of weights, membranes and ends).
@@ -67,7 +68,8 @@ def explore(
         validation: share of the train split for comparing, where the model's own recipe left none out.
         calibration: batches x samples that calibrate.
         recipe: how candidates that train do so (default: as the model was, 5 epochs, a third of its rate).
-        train: change a setting of that recipe's train table, such as epochs=3; can be repeated.
+        train: change a setting of that recipe's train table, such as epochs=3, of an unsupervised network's stdp
+            table, such as passes=2; can be repeated.
         early_stop: stop training candidates that fall far behind.
         seed: of everything random.
         workers: processes; the table is the same with any number.
@@ -79,19 +81,22 @@ def explore(
         resume: go on in this folder, with the model and all else that it was begun with.
         dashboard: show the exploration of this folder in a browser, by optuna-dashboard.
     """
-    from bitspike.cli.explored import MODEL, Begun, opened
+    from bitspike.cli.explored import Begun, opened
     from bitspike.cli.exploring import (
         Progress,
         as_pair,
         data_name,
         draw_front,
         model_name,
-        say_what_is_given,
         without_picture,
     )
     from bitspike.cli.opening import model_path
+    from bitspike.cli.stdp import stdp_file
+    from bitspike.explore import Space
     from bitspike.explore import explore as run
     from bitspike.explore.page import write_page
+    from bitspike.explore.stdp_space import StdpSpace
+    from bitspike.train import read_header
 
     output = Output(json, quiet)
     if dashboard is not None:
@@ -124,11 +129,14 @@ def explore(
         )
         begun = replace(begun, trials=trials or begun.trials)
     elif model is not None:
-        source = model_path(model)
+        unsupervised = stdp_file(model)
+        source = unsupervised or model_path(model)
+        if unsupervised is None:
+            read_header(source)  # whatever else it is, is refused here
         folder = Path("runs") / f"explore-{model_name(source)}" if out is None else out.expanduser()
         begun = Begun(
             data_name(source, data),
-            _space(space, base, try_ or []),
+            _space(Space if unsupervised is None else StdpSpace, space, base, try_ or []),
             [name.strip() for name in objectives.split(",")],
             sampler,
             trials or TRIALS,
@@ -142,23 +150,18 @@ def explore(
         )
         begun.write(folder, source)
         _keep_significance(space, folder)
-    found = opened(begun, folder / MODEL, root=data_root, download=download)
-    count, each = begun.calibration
-    say_what_is_given(output, found.net, folder / MODEL if model is None else model)
+    found = opened(begun, folder, root=data_root, download=download)
+    if told := found.note(folder if model is None else model):
+        output.note(told)
     output.note(f"exploring in {folder}; it goes on there if it is stopped")
     result = run(
-        found.net,
-        found.training,
-        begun.space,
-        validation=found.validation,
+        **found.explored(),
+        space=begun.space,
         objectives=begun.objectives,
         sampler=begun.sampler,
         trials=begun.trials,
         generation=begun.generation,
-        train=found.recipe,
         early_stop=begun.early_stop,
-        calibration=(count, each),
-        statistics=begun.statistics,
         seed=begun.seed,
         workers=workers,
         on=on,
@@ -223,16 +226,14 @@ def _keep_significance(space: Path | None, folder: Path) -> None:
         shutil.copyfile(found, folder / SIGNIFICANCE)
 
 
-def _space(file: Path | None, base: str | None, tries: list[str]) -> dict[str, Any]:
+def _space(kind: type[Space], file: Path | None, base: str | None, tries: list[str]) -> dict[str, Any]:
     """The space of a TOML file, its dimensions changed or joined by those of the command line."""
     import tomllib
-
-    from bitspike.explore import Space
 
     given: dict[str, Any] = {}
     if file is not None:
         try:
-            given = Space.of(tomllib.loads(file.expanduser().read_text(encoding="utf-8"))).to_dict()
+            given = kind.of(tomllib.loads(file.expanduser().read_text(encoding="utf-8"))).to_dict()
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{file} is not a valid TOML file: {error}") from None
     for text in tries:
@@ -242,8 +243,8 @@ def _space(file: Path | None, base: str | None, tries: list[str]) -> dict[str, A
         if name.strip() == "base":
             raise ValueError("what all candidates start from is given with --base, such as --base 8w8u")
         given[name.strip()] = [_value(value.strip()) for value in values.split(",")]
-    dimensions = given or Space().to_dict()
-    return Space.of(dimensions if base is None else {**dimensions, "base": base}).to_dict()
+    dimensions = given or kind().to_dict()
+    return kind.of(dimensions if base is None else {**dimensions, "base": base}).to_dict()
 
 
 def _value(text: str) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from bitspike.cli.opening import as_trained, data_for, open_model
 
@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bitspike.data import Dataset
-    from bitspike.explore.evaluate import Setting
+    from bitspike.explore.evaluate import Subject
+    from bitspike.explore.finish import Winner
+    from bitspike.explore.setting import Setting
     from bitspike.train import ModelHeader, Recipe
 
 BEGUN = "begun.json"
-MODEL = "start.safetensors"
+MODELS = {".safetensors": "start.safetensors", ".bsp": "start.bsp"}
+"""What the copy of the model is called: of a network of blocks, or of an unsupervised one."""
+
 FURTHER_EPOCHS = 5
 
 
@@ -65,11 +69,16 @@ class Begun:
                     f"--resume {folder}, or choose another folder with --out"
                 )
         folder.mkdir(parents=True, exist_ok=True)
-        if not begun or not (folder / MODEL).is_file():
-            shutil.copyfile(model, folder / f".{MODEL}")
-            (folder / f".{MODEL}").replace(folder / MODEL)
-        elif (folder / MODEL).read_bytes() != model.read_bytes():
-            raise ValueError(f"{folder} holds an exploration of another model than {model}; choose another folder")
+        copy = folder / MODELS[model.suffix]
+        there = [folder / name for name in MODELS.values() if (folder / name).is_file()]
+        if begun and there:
+            if there != [copy] or copy.read_bytes() != model.read_bytes():
+                raise ValueError(f"{folder} holds an exploration of another model than {model}; choose another folder")
+        else:
+            for old in there:
+                old.unlink()
+            shutil.copyfile(model, folder / f".{copy.name}")
+            (folder / f".{copy.name}").replace(copy)
         atomic_write(folder / BEGUN, (json.dumps(asdict(self), indent=1) + "\n").encode())
 
     @staticmethod
@@ -85,46 +94,142 @@ class Begun:
             raise ValueError(f"{folder / BEGUN} cannot be read: {error}") from None
 
 
-@dataclass(frozen=True)
-class Opened:
-    """Network and data of an exploration."""
+class Opened(Protocol):
+    """Network and data of an exploration; `OpenedBlocks`, or `OpenedStdp` of an unsupervised network."""
 
+    suffix: ClassVar[str]
+    """Of the file that a picked candidate becomes."""
+
+    @property
+    def subject(self) -> Subject:
+        """What is explored."""
+
+    def explored(self) -> dict[str, Any]:
+        """The arguments of `explore` that depend on the kind of network."""
+
+    def test(self, *, root: Path | None, download: bool) -> Dataset:
+        """The test split."""
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Of the network that all candidates are made from, where its file tells it of the same data."""
+
+    def save(self, winner: Winner, target: Path) -> list[Path]:
+        """Write a picked candidate; the files, the one that ships last."""
+
+    def note(self, source: Path) -> str:
+        """What whoever gives this network should know; or nothing."""
+
+
+@dataclass(frozen=True)
+class OpenedBlocks:
+    """A network of blocks."""
+
+    begun: Begun
+    folder: Path
     net: nn.Module
     header: ModelHeader
     training: Dataset
     validation: Dataset | float
     recipe: Recipe
 
-    def setting(self, begun: Begun, folder: Path) -> Setting:
-        """What all its candidates share."""
-        from bitspike.data import split_validation
-        from bitspike.explore import Space
-        from bitspike.explore.evaluate import Setting
+    suffix: ClassVar[str] = ".safetensors"
 
-        training, validation = self.training, self.validation
-        if isinstance(validation, float):
-            training, validation = split_validation(training, validation, seed=0)
-        count, size = begun.calibration
+    @property
+    def subject(self) -> Setting:
+        """What all its candidates share."""
+        from bitspike.explore import Space
+        from bitspike.explore.setting import Setting
+
+        training, validation = split(self.training, self.validation)
         return Setting(
             self.net,
-            Space.of(begun.space),
+            Space.of(self.begun.space),
             training,
             validation,
-            tuple(begun.objectives),
-            (count, size),
-            begun.seed,
+            tuple(self.begun.objectives),
+            self._calibration,
+            self.begun.seed,
             self.recipe,
-            folder,
-            begun.statistics,
+            self.folder,
+            self.begun.statistics,
         )
 
+    def explored(self) -> dict[str, Any]:
+        """The arguments of `explore` that depend on the kind of network."""
+        return {
+            "net": self.net,
+            "data": self.training,
+            "validation": self.validation,
+            "train": self.recipe,
+            "calibration": self._calibration,
+            "statistics": self.begun.statistics,
+        }
 
-def opened(begun: Begun, model: Path, *, root: Path | None, download: bool) -> Opened:
+    @property
+    def _calibration(self) -> tuple[int, int]:
+        count, size = self.begun.calibration
+        return count, size
+
+    def test(self, *, root: Path | None, download: bool) -> Dataset:
+        """The test split."""
+        return data_for(self.header, self.begun.data, "test", root=root, download=download)
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Of the float network, where its file tells it of the same data."""
+        same = (self.header.recipe or {}).get("data", {}).get("name") == self.begun.data
+        return self.header.results.get("test_accuracy") if same else None
+
+    def save(self, winner: Winner, target: Path) -> list[Path]:
+        """The model file and, beside it, the certified integers."""
+        from bitspike.cli.lower import origin
+        from bitspike.train import save_model
+
+        header, quant = self.header, winner.made.quant.to_dict()
+        recipe = None if header.recipe is None else {**header.recipe, "quant": quant}
+        start = {key: value for key, value in header.results.items() if key != "history"}
+        provenance = {**header.provenance, "exploration": {"number": winner.row.number, "choices": winner.row.choices}}
+        rates = {"firing_rates": winner.row.numbers.get("firing_rates", {})}
+        made = replace(
+            header,
+            quant=quant,
+            recipe=recipe,
+            provenance=provenance,
+            results={**winner.results(), **rates, "start": start, "data": self.begun.data},
+        )
+        save_model(winner.made.net, target, made)
+        integers = winner.made.integers
+        about = replace(origin(made, target), certificate=integers.about.certificate)
+        integers.save(target.with_suffix(".bsp"), about=about)
+        return [target, target.with_suffix(".bsp")]
+
+    def note(self, source: Path) -> str:
+        """Whoever gives a network that is quantized already may have meant another file."""
+        from bitspike.cli.exploring import quantized_already
+
+        return quantized_already(self.net, source)
+
+
+def split(training: Dataset, validation: Dataset | float) -> tuple[Dataset, Dataset]:
+    """Both splits; a share of the first becomes the second."""
+    from bitspike.data import split_validation
+
+    return split_validation(training, validation, seed=0) if isinstance(validation, float) else (training, validation)
+
+
+def opened(begun: Begun, folder: Path, *, root: Path | None, download: bool) -> Opened:
     """Load what an exploration needs; the validation samples are those that the model's training left out."""
-    net, header, _ = open_model(model)
+    if (folder / MODELS[".bsp"]).is_file():
+        from bitspike.cli.explored_stdp import opened_stdp
+
+        return opened_stdp(begun, folder, root=root, download=download)
+    net, header, _ = open_model(folder / MODELS[".safetensors"])
     whole = data_for(header, begun.data, "train", root=root, download=download)
     training, validation = as_trained(whole, header)
-    return Opened(
+    return OpenedBlocks(
+        begun,
+        folder,
         net,
         header,
         training,
@@ -135,7 +240,7 @@ def opened(begun: Begun, model: Path, *, root: Path | None, download: bool) -> O
 
 def _recipe(begun: Begun, header: ModelHeader, net: nn.Module, data: Dataset) -> Recipe:
     """How candidates train: as a named recipe says, or the model's own, 5 epochs, a third of its rate."""
-    from bitspike.explore.evaluate import default_recipe, time_steps_of
+    from bitspike.explore.setting import default_recipe, time_steps_of
     from bitspike.train import read_recipe
     from bitspike.train.config import Recipe
     from bitspike.train.recipe_file import apply_override

@@ -74,17 +74,18 @@ def without_picture(output: Output, picture: str | None) -> None:
         output.hint("no picture, for want of matplotlib: pip install 'bitspike[report]'")
 
 
-def say_what_is_given(output: Output, net: nn.Module, source: Path) -> None:
-    """Whoever gives a network that is quantized already may have meant another file."""
+def quantized_already(net: nn.Module, source: Path) -> str:
+    """What to tell whoever gives a network that is quantized, and may have meant another file; or nothing."""
     from bitspike.block.spec_of import layer_states
 
-    if not all(state.is_float for state in layer_states(net).values()):
-        output.note(f"note: {source} is quantized already; candidates are compared with it, not with a float network")
+    if all(state.is_float for state in layer_states(net).values()):
+        return ""
+    return f"note: {source} is quantized already; candidates are compared with it, not with a float network"
 
 
 def model_name(source: Path) -> str:
     """What a model file is called, or the folder of the run that made it."""
-    return source.parent.name if source.name == "model.safetensors" else source.stem
+    return source.parent.name if source.stem == "model" else source.stem
 
 
 def data_name(source: Path, data: str | None) -> str:
@@ -94,7 +95,12 @@ def data_name(source: Path, data: str | None) -> str:
 
     if data is not None:
         return known_name(data)
-    told = (read_header(source).recipe or {}).get("data", {}).get("name")
+    if source.suffix == ".bsp":
+        from bitspike.stdp import load
+
+        told = load(source).about.get("data", {}).get("name")
+    else:
+        told = (read_header(source).recipe or {}).get("data", {}).get("name")
     if told is None:
         raise ValueError("the model file does not say what it was trained on; name a data set with --data")
     return str(told)

@@ -13,7 +13,6 @@ from bitspike.cli.program import command
 if TYPE_CHECKING:
     from bitspike.explore import Exploration, Row
     from bitspike.explore.finish import Winner
-    from bitspike.train import ModelHeader
 
 
 def pick(
@@ -52,11 +51,11 @@ def pick(
         seeds: make it with so many seeds in all, for the mean and deviation of its test accuracy; the first is saved.
         samples: how many test samples the certificate is for.
         dry_run: only say which one it would be; the test split is not looked at.
-        out: the model file to write (default: picked.safetensors in the folder), and beside it the .bsp.
+        out: the model file to write (default: picked.safetensors in the folder), and beside it the .bsp; of an
+            unsupervised network the .bsp alone.
     """
-    from bitspike.cli.explored import MODEL, Begun, opened
+    from bitspike.cli.explored import Begun, opened
     from bitspike.cli.exploring import draw_front, without_picture
-    from bitspike.cli.opening import data_for
     from bitspike.explore.finish import certified, make_winner
     from bitspike.explore.page import write_page
 
@@ -65,9 +64,6 @@ def pick(
     output = Output(json, quiet)
     place = folder.expanduser()
     begun = Begun.read(place)
-    target = place / "picked.safetensors" if out is None else out.expanduser()
-    if target.suffix != ".safetensors":
-        raise ValueError(f"--out is {target}; the name of a model file ends with .safetensors")
     found, row = _chosen(place, within, margin, reward, mu, number, smallest=smallest)
     said = {"folder": str(place), "number": row.number, "choices": row.choices, "validation_accuracy": row.accuracy}
     costs = {"memory": row.memory, "float_memory": found.baseline.memory, "float_accuracy": found.baseline.accuracy}
@@ -75,30 +71,33 @@ def pick(
         _show(output, found, row, None)
         output.finish({**said, **costs, "picked": False})
         return 0
-    there = opened(begun, place / MODEL, root=data_root, download=download)
-    test = data_for(there.header, begun.data, "test", root=data_root, download=download)
+    there = opened(begun, place, root=data_root, download=download)
+    target = place / f"picked{there.suffix}" if out is None else out.expanduser()
+    if target.suffix != there.suffix:
+        raise ValueError(f"--out is {target}; the name of this model's file ends with {there.suffix}")
+    test = there.test(root=data_root, download=download)
     looks = _earlier_looks(place, row)
-    winner = certified(make_winner(there.setting(begun, place), row, test, seeds=seeds), test, samples)
-    _save(winner, target, there.header, begun.data)
+    subject = there.subject
+    winner = certified(subject, make_winner(subject, row, test, seeds=seeds), test, samples)
+    files = there.save(winner, target)
     _remember(place, row, winner)
     picture = draw_front(found, place, row)
     page = write_page(place, found)
-    same_data = (there.header.recipe or {}).get("data", {}).get("name") == begun.data
-    _show(output, found, row, winner, there.header.results.get("test_accuracy") if same_data else None)
+    _show(output, found, row, winner, there.test_accuracy)
     if looks:
         output.show(
             f"the test split was looked at before, for candidate {', '.join(map(str, looks))}; choosing between "
             "candidates by it would make it a validation split"
         )
-    output.show(f"{target} and {target.with_suffix('.bsp')}, certified on {min(samples, len(test))} samples")
+    output.show(f"{' and '.join(map(str, files))}, certified on {min(samples, len(test))} samples")
     if not winner.reproduced:
         output.show("NOT reproduced: made again, the candidate's accuracy or memory is another than in the table")
     without_picture(output, picture)
-    output.hint(f"next: {command('export', 'c', target.with_suffix('.bsp'), 'FOLDER')}")
+    output.hint(f"next: {command('export', 'c', files[-1], 'FOLDER')}")
     results = winner.results() | {"deviation": winner.deviation, "mean_test_accuracy": winner.mean}
-    files = {"file": str(target), "integers": str(target.with_suffix(".bsp")), "picture": picture, "page": str(page)}
+    written = {"file": str(target), "integers": str(files[-1]), "picture": picture, "page": str(page)}
     checks = {"reproduced": winner.reproduced, "tested_before": looks}
-    output.finish({**said, **costs, **results, **files, **checks, "picked": True})
+    output.finish({**said, **costs, **results, **written, **checks, "picked": True})
     return 0 if winner.reproduced else 1
 
 
@@ -151,30 +150,6 @@ def _remember(folder: Path, row: Row, winner: Winner) -> None:
     told = [item for item in read_picked(folder) if item["number"] != row.number]
     told.append({"number": row.number, "choices": row.choices, **winner.results()})
     atomic_write(folder / PICKED, (json_format.dumps(told, indent=1) + "\n").encode())
-
-
-def _save(winner: Winner, target: Path, header: ModelHeader, data: str) -> None:
-    """The model file and, beside it, the certified integers."""
-    from dataclasses import replace
-
-    from bitspike.cli.lower import origin
-    from bitspike.train import save_model
-
-    recipe = None if header.recipe is None else {**header.recipe, "quant": winner.made.quant.to_dict()}
-    start = {key: value for key, value in header.results.items() if key != "history"}
-    provenance = {**header.provenance, "exploration": {"number": winner.row.number, "choices": winner.row.choices}}
-    rates = {"firing_rates": winner.row.numbers.get("firing_rates", {})}
-    made = replace(
-        header,
-        quant=winner.made.quant.to_dict(),
-        recipe=recipe,
-        provenance=provenance,
-        results={**winner.results(), **rates, "start": start, "data": data},
-    )
-    save_model(winner.made.net, target, made)
-    integers = winner.made.integers
-    about = replace(origin(made, target), certificate=integers.about.certificate)
-    integers.save(target.with_suffix(".bsp"), about=about)
 
 
 def _show(output: Output, found: Exploration, row: Row, winner: Winner | None, before: float | None = None) -> None:

@@ -56,7 +56,7 @@ def quantize(
     from bitspike.block.spec_of import layer_states
     from bitspike.cli.opening import as_trained, data_for, has_integer_form, open_integers, open_model
     from bitspike.drawing import check_draw, drawn_batches
-    from bitspike.explore.evaluate import seeded
+    from bitspike.explore.setting import seeded
     from bitspike.measuring import measure
     from bitspike.ptq import SpecChange, calibrate_
     from bitspike.train import save_model

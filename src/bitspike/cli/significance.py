@@ -54,10 +54,11 @@ def significance(
         data_name,
         model_name,
         picture,
-        say_what_is_given,
+        quantized_already,
         without_picture,
     )
     from bitspike.cli.opening import as_trained, data_for, model_path, open_model
+    from bitspike.cli.stdp import stdp_file
     from bitspike.explore import significance as sweep
     from bitspike.explore.page import SIGNIFICANCE
     from bitspike.explore.plot import plot_significance
@@ -65,10 +66,16 @@ def significance(
     at_least("--workers", workers)
     loss = points("--within", within)
     output = Output(json, quiet)
+    if stdp_file(model) is not None:
+        raise ValueError(
+            f"{model} is an unsupervised network, whose widths are swept by bitspike explore --sampler one-at-a-time "
+            "--try bits.weight=8,6,5,4,3 --try bits.membrane=16,12,10,8"
+        )
     source = model_path(model)
     folder = Path("runs") / f"significance-{model_name(source)}" if out is None else out.expanduser()
     net, header, _ = open_model(model)
-    say_what_is_given(output, net, source)
+    if told := quantized_already(net, source):
+        output.note(told)
     whole = data_for(header, data_name(source, data), "train", root=data_root, download=download)
     training, held = as_trained(whole, header)
     count, each = as_pair(calibration)

@@ -5,6 +5,7 @@ from bitspike.explore.explore import explore
 from bitspike.explore.selection import Baseline
 from bitspike.explore.significance import Curve, Significance, significance
 from bitspike.explore.space import SCHEMES, Space
+from bitspike.explore.stdp_space import StdpSpace
 
 __all__ = [
     "SCHEMES",
@@ -14,6 +15,7 @@ __all__ = [
     "Row",
     "Significance",
     "Space",
+    "StdpSpace",
     "explore",
     "significance",
 ]

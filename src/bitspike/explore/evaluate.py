@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor, nn
 
-from bitspike.block import ImageInput, blocks_of
-from bitspike.block.base import in_mode
-from bitspike.block.spec_of import LayerState, layer_states, spec_of
-from bitspike.drawing import drawn_batches, stream
-from bitspike.explore.numbers import numbers_of
-from bitspike.explore.space import Candidate, Choices, Space
-from bitspike.lowering import DeadZoneWarning, lower
-from bitspike.model import create_model
-from bitspike.prune import prune_
-from bitspike.ptq import SpecChange, calibrate_
-from bitspike.ptq.calibrate import wanted_specs
-from bitspike.ptq.ranges import Potentials, observed_potentials
-from bitspike.spec import QuantSpec
-from bitspike.train import Recipe, train
-from bitspike.train.config import DataConfig, ModelConfig, TrainConfig
+from bitspike.drawing import stream
+from bitspike.explore.space import Choices, Space
 
 if TYPE_CHECKING:
     from bitspike.data import Dataset
-    from bitspike.runtime import IntegerNet
 
 _SEEDS = 2**32
 
@@ -56,198 +37,76 @@ class Hopeless(Exception):
         self.history, self.memory = history, memory
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What all candidates of an exploration share.
+class Subject(Protocol):
+    """What is explored: a trained float network, its data, and how candidates are made of it.
 
-    net: the float network, in eval state; training: the split it learned from, without the validation samples;
-    validation: what candidates are compared on; calibration: how many samples calibrate, in batches of so many;
-    recipe: how candidates that train are trained, with `training_and_validation` split as it says.
+    `explore.setting` has the one of networks of blocks, `explore.stdp_setting` the one of unsupervised networks. All
+    else in this package knows only this. Candidates are what `make` returns: they have `settings` and `details`, plain
+    data for their rows.
     """
 
-    net: nn.Module
-    space: Space
-    training: Dataset
-    validation: Dataset
-    objectives: tuple[str, ...] = ("accuracy", "memory")
-    calibration: tuple[int, int] = (4, 128)
-    seed: int = 0
-    recipe: Recipe | None = None
-    folder: Path | None = None
-    statistics: bool = True
+    @property
+    def space(self) -> Space:
+        """What is tried."""
 
-    @cached_property
-    def batches(self) -> list[Tensor]:
-        """The samples that calibrate, the same for all candidates."""
-        count, size = self.calibration
-        return list(drawn_batches(self.training, count, size, self.seed))
+    @property
+    def validation(self) -> Dataset:
+        """What candidates are compared on."""
 
-    @cached_property
-    def potentials(self) -> Potentials:
-        """Those of the float network."""
-        return observed_potentials(self.net, self.batches)
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What makes a front."""
 
-    @cached_property
-    def states(self) -> dict[str, LayerState]:
-        """The float network's layers."""
-        return layer_states(self.net)
+    @property
+    def seed(self) -> int:
+        """Of everything random."""
 
-    def seed_of(self, number: int, purpose: str) -> int:
-        """A 32-bit seed for one purpose of one candidate."""
-        return stream(self.seed, "candidate", str(number), purpose) % _SEEDS
+    def meaning(self, choices: Choices) -> str:
+        """What choices come to, as text, equal for equal candidates; ValueError where they contradict themselves."""
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What another process needs; it finds samples and potentials itself."""
-        return {item: value for item, value in self.__dict__.items() if item in self.__dataclass_fields__}
+    def baseline(self) -> dict[str, Any]:
+        """Accuracy and memory of the float network."""
 
+    def identity(self) -> dict[str, Any]:
+        """What makes it this one and no other, as plain data."""
 
-@dataclass(frozen=True)
-class Made:
-    """A candidate's network: quantized, in eval state, and as integers; how it came about."""
+    def make(self, number: int, choices: Choices, rivals: Sequence[Rival] | None = None) -> Any:
+        """A candidate; raises `Hopeless` where it trains and falls too far behind a rival."""
 
-    net: nn.Module
-    integers: IntegerNet
-    quant: QuantSpec
-    details: dict[str, Any] = field(default_factory=dict)
+    def numbers(self, made: Any, data: Dataset, objectives: Sequence[str] = ()) -> dict[str, Any]:
+        """Accuracy and memory of a candidate always, the other objectives where they are asked for."""
+
+    def again(self, further: int) -> Subject:
+        """The same with another seed, the `further`-th after its own."""
+
+    def certified(self, made: Any, data: Dataset, samples: int) -> Any:
+        """The candidate with a certificate: what computes it is equal to its definition on so many samples."""
 
 
 def evaluate_candidate(
-    setting: Setting, number: int, choices: Choices, rivals: Sequence[Rival] | None = None
+    subject: Subject, number: int, choices: Choices, rivals: Sequence[Rival] | None = None
 ) -> dict[str, Any]:
     """The row of a candidate; raises `Hopeless` where it trains and falls too far behind a rival."""
-    made = make_candidate(setting, number, choices, rivals)
-    numbers = numbers_of(made.integers, setting.validation, setting.objectives)
+    made = make_candidate(subject, number, choices, rivals)
     return {
         "choices": dict(choices),
-        "quant": made.quant.to_dict(),
-        "seed": setting.seed_of(number, "quantization"),
-        **numbers,
+        **made.settings,
+        "seed": seed_of(subject.seed, number, "quantization"),
+        **subject.numbers(made, subject.validation, subject.objectives),
         **made.details,
     }
 
 
-def make_candidate(setting: Setting, number: int, choices: Choices, rivals: Sequence[Rival] | None = None) -> Made:
-    """Prune, quantize and, where the scheme says so, train."""
-    candidate = setting.space.candidate(choices)
+def make_candidate(subject: Subject, number: int, choices: Choices, rivals: Sequence[Rival] | None = None) -> Any:
+    """`Subject.make` on one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # sums would come out differently with more, and so would the table
     try:
-        return _made(setting, number, candidate, rivals)
+        return subject.make(number, choices, rivals)
     finally:
         torch.set_num_threads(before)
 
 
-def _made(setting: Setting, number: int, candidate: Candidate, rivals: Sequence[Rival] | None) -> Made:
-    net = _start(setting, number, candidate)
-    details: dict[str, Any] = {}
-    potentials: Potentials | None = None
-    if candidate.prune:
-        count, size = setting.calibration
-        report = prune_(net, setting.training, ratios=candidate.prune, batches=count, batch=size, seed=setting.seed)
-        details["channels"] = {layer.name: layer.after for layer in report.layers}
-    elif candidate.scheme != "itq-scratch" and _finds_ranges(net, candidate.change):
-        potentials = setting.potentials
-    change = seeded(candidate.change, setting.seed_of(number, "quantization"))
-    found = calibrate_(net, change, setting.batches, statistics=setting.statistics, potentials=potentials)
-    if candidate.trains:
-        details["history"] = _train(setting, number, net, found.spec, rivals)
-    if found.ranges:
-        details["ranges"] = found.ranges
-    return Made(net.eval(), _integers(net), spec_of(net), details)
-
-
-def _integers(net: nn.Module) -> IntegerNet:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeadZoneWarning)  # in the notes of the network that is chosen
-        return lower(net)
-
-
-def _start(setting: Setting, number: int, candidate: Candidate) -> nn.Module:
-    if candidate.scheme != "itq-scratch":
-        return copy.deepcopy(setting.net)
-    name = str(getattr(setting.net, "model_name", ""))
-    options: Any = getattr(setting.net, "model_options", {})
-    if not name:
-        raise ValueError("itq-scratch needs a network of the registry, that can be built anew; use itq or ptq")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(setting.seed_of(number, "weights"))
-        return create_model(name, **{**options, "spec": spec_of(setting.net)})
-
-
-def seeded(change: SpecChange, seed: int) -> SpecChange:
-    """The change with a seed for what is rounded stochastically, unless it names one."""
-
-    def table(given: Mapping[str, Any]) -> dict[str, Any]:
-        draws = given.get("rounding") == "stochastic" and "seed" not in given
-        return {**given, "seed": seed} if draws else dict(given)
-
-    overrides = {
-        pattern: {part: table(values) for part, values in tables.items()}
-        for pattern, tables in change.overrides.items()
-    }
-    return replace(
-        change,
-        weight=table(change.weight),
-        membrane=table(change.membrane),
-        ends=table(change.ends),
-        overrides=overrides,
-    )
-
-
-def _finds_ranges(net: nn.Module, change: SpecChange) -> bool:
-    return any(item.range for item in wanted_specs(net, change).values())
-
-
-def time_steps_of(net: nn.Module, data: Dataset) -> int:
-    """For how many time steps a network sees a sample of this data."""
-    shown = [block.time_steps for _, block in blocks_of(net) if isinstance(block, ImageInput)]
-    return data.time_steps or (shown[0] if shown else 1)
-
-
-def default_recipe(data: Dataset, time_steps: int) -> Recipe:
-    """How candidates are trained on where nothing is said: five epochs at a low rate."""
-    shown = DataConfig(data.name, time_steps, validation=0)
-    return Recipe("exploration", ModelConfig("network"), shown, train=TrainConfig(epochs=5, batch=128, lr=5e-4))
-
-
-def _train(
-    setting: Setting, number: int, net: nn.Module, quant: QuantSpec, rivals: Sequence[Rival] | None
-) -> list[float]:
-    """Train a quantized network; the accuracy on the validation samples after every epoch."""
-    if setting.recipe is None:
-        raise ValueError("a candidate that trains needs a recipe; give explore(train=...)")
-    recipe = replace(
-        setting.recipe,
-        quant=quant,
-        train=replace(setting.recipe.train, seed=setting.seed_of(number, "training"), validate_every=0),
-        data=replace(setting.recipe.data, validation=0.0),
-        prune=None,
-        finetune=None,
-        start="",
-    )
-    history: list[float] = []
-
-    def after_epoch(_: Mapping[str, Any]) -> None:
-        if rivals is None:
-            return
-        with in_mode(net, training=False), torch.no_grad():
-            numbers = numbers_of(_integers(net), setting.validation, ())
-        memory = numbers["memory"]
-        history.append(numbers["accuracy"])
-        at = len(history) - 1
-        reached = [rival.history[at] for rival in rivals if rival.memory <= memory and len(rival.history) > at]
-        if reached and history[at] < max(reached) - MARGIN:
-            raise Hopeless(history, memory)
-
-    place = None if setting.folder is None else setting.folder / "candidates" / f"{number:05d}"
-    train(
-        net,
-        setting.training,
-        recipe,
-        out=place,
-        resume=rivals is None,  # or a killed training would go on without the accuracies before
-        device="cpu",
-        show_progress=False,
-        on_epoch=after_epoch,
-    )
-    return history
+def seed_of(seed: int, number: int, purpose: str) -> int:
+    """A 32-bit seed for one purpose of one candidate."""
+    return stream(seed, "candidate", str(number), purpose) % _SEEDS

@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from bitspike.allocation import keep_freed_memory
-from bitspike.explore.evaluate import Hopeless, Rival, Setting, evaluate_candidate
+from bitspike.explore.evaluate import Hopeless, Rival, Subject, evaluate_candidate
 from bitspike.explore.store import COMPLETE, FAILED, PRUNED
 
 log = logging.getLogger("bitspike.explore")
@@ -63,14 +63,14 @@ class Executor(Protocol):
         """Stop what runs."""
 
 
-def run_job(setting: Setting, job: Job) -> Outcome:
+def run_job(subject: Subject, job: Job) -> Outcome:
     """Evaluate a candidate; what is wrong with it becomes its outcome, so that all others go on.
 
     Only errors that another candidate could not share are caught: values that do not fit each other.
     """
     began = time.perf_counter()
     try:
-        row = evaluate_candidate(setting, job.number, job.choices, job.rivals)
+        row = evaluate_candidate(subject, job.number, job.choices, job.rivals)
         state = COMPLETE
     except Hopeless as stopped:
         row = {"choices": dict(job.choices), "history": stopped.history, "memory": stopped.memory}
@@ -85,8 +85,8 @@ class InProcess:
 
     slots = 1
 
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
         self._jobs: deque[Job] = deque()
 
     def submit(self, job: Job) -> None:
@@ -95,7 +95,7 @@ class InProcess:
 
     def finished(self, timeout: float) -> list[Outcome]:
         """Evaluate the next job."""
-        return [run_job(self._setting, self._jobs.popleft())] if self._jobs else []
+        return [run_job(self._subject, self._jobs.popleft())] if self._jobs else []
 
     def close(self) -> None:
         """Forget what is queued."""
@@ -105,9 +105,9 @@ class InProcess:
 class LocalProcesses:
     """Evaluates in processes of this machine, each on one thread; one that dies is replaced, its job done again."""
 
-    def __init__(self, setting: Setting, workers: int) -> None:
+    def __init__(self, subject: Subject, workers: int) -> None:
         self.slots = workers
-        self._setting = setting
+        self._subject = subject
         self._queue: deque[Job] = deque()
         self._workers: list[_Worker] = []
         self._deaths: Counter[int] = Counter()
@@ -143,7 +143,7 @@ class LocalProcesses:
             if free is None:
                 if len(self._workers) >= self.slots:
                     return
-                free = _Worker.begin(self._setting)
+                free = _Worker.begin(self._subject)
                 self._workers.append(free)
             job = self._queue.popleft()
             free.job = job
@@ -200,17 +200,17 @@ class _Worker:
     begun: bool = False
 
     @classmethod
-    def begin(cls, setting: Setting) -> _Worker:
+    def begin(cls, subject: Subject) -> _Worker:
         context = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(setting, theirs, os.getpid()), daemon=True)
+        process = context.Process(target=_work, args=(subject, theirs, os.getpid()), daemon=True)
         with _one_thread():
             process.start()
         theirs.close()  # or the end of the process would not be seen
         return cls(process, ours)
 
 
-def _work(setting: Setting, pipe: Connection, parent: int) -> None:
+def _work(subject: Subject, pipe: Connection, parent: int) -> None:
     """What a process does: one job after the other, for as long as its parent lives."""
     import torch
 
@@ -225,7 +225,7 @@ def _work(setting: Setting, pipe: Connection, parent: int) -> None:
         except EOFError:
             return
         try:
-            said: Any = run_job(setting, job)
+            said: Any = run_job(subject, job)
         except Exception as error:  # shown where the exploration was called
             error.add_note(f"in candidate {job.number}, {dict(job.choices)}:\n{traceback.format_exc()}")
             said = error

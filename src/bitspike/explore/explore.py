@@ -20,24 +20,22 @@ from torch import nn
 from bitspike.allocation import keep_freed_memory
 from bitspike.atomic import atomic_write
 from bitspike.block.base import count as check_count
-from bitspike.block.quantize import foreign_modules
-from bitspike.block.spec_of import spec_of
 from bitspike.data import Dataset, split_validation
-from bitspike.drawing import check_draw
-from bitspike.explore.evaluate import Setting, default_recipe, time_steps_of
+from bitspike.explore.evaluate import Subject
 from bitspike.explore.executor import Executor, InProcess, LocalProcesses
 from bitspike.explore.exploration import Exploration
 from bitspike.explore.numbers import check_objectives
 from bitspike.explore.proposals import Proposer, chosen_sampler
 from bitspike.explore.search import Search
 from bitspike.explore.selection import Baseline
+from bitspike.explore.setting import Setting, default_recipe, time_steps_of
 from bitspike.explore.space import Space
+from bitspike.explore.stdp_setting import StdpSetting, recipe_of
+from bitspike.explore.stdp_space import StdpSpace
 from bitspike.explore.storage import IN_MEMORY, storage_errors
 from bitspike.explore.store import Store, Trial, join_store, open_store
-from bitspike.lowering import trace
-from bitspike.measuring import measure
-from bitspike.train import Recipe, evaluate
-from bitspike.train.container import weights_digest
+from bitspike.stdp import StdpNetwork, StdpRecipe
+from bitspike.train import Recipe
 
 TABLE = "exploration.json"
 log = logging.getLogger("bitspike.explore")
@@ -46,7 +44,7 @@ Watch = Callable[[Exploration], None]
 
 
 def explore(
-    net: nn.Module,
+    net: nn.Module | StdpNetwork,
     data: Dataset,
     space: Space | Mapping[str, Any] | None = None,
     *,
@@ -55,7 +53,7 @@ def explore(
     sampler: str = "auto",
     trials: int = 100,
     generation: int = 16,
-    train: Recipe | None = None,
+    train: Recipe | StdpRecipe | None = None,
     early_stop: bool = False,
     calibration: tuple[int, int] = (4, 128),
     statistics: bool = True,
@@ -71,12 +69,15 @@ def explore(
 ) -> Exploration:
     """Try what a space says on a trained float network, and return the table of all candidates.
 
+    net: of blocks, or an unsupervised one, whose spaces are of bits.FIELD (`StdpSpace`); calibration, statistics and
+    early_stop belong to networks of blocks.
+
     data: the split that the network was trained on; validation: what candidates are compared on, samples of their own
     or a share of `data` that is taken away first.
     space: dimensions and their values, `Space` or its table; every candidate by default where there are at most 1000,
     else what a sampler ("nsga2", "tpe", "random") proposes, `trials` of them in generations.
     train: the recipe by which candidates of the schemes itq and itq-scratch train, by default five epochs; early_stop:
-    stop training those far behind an earlier one of no more memory.
+    stop training those far behind an earlier one of no more memory. An unsupervised one learns as it did.
     calibration: batches and samples in each that calibrate; statistics=False leaves batch norms as they are.
 
     workers: processes; with on="ray" or "ray://HOST:PORT" tasks of a cluster. The table is the same with any number of
@@ -88,32 +89,27 @@ def explore(
     keep_freed_memory()
     _check_place(workers, on, storage, join=join)
     check_count("explore", trials=trials, generation=generation)
-    if foreign := foreign_modules(net):
-        raise ValueError(
-            f"explore: the network has modules that are no blocks, {', '.join(foreign)}; see bitspike import"
-        )
     training, held = (data, validation) if isinstance(validation, Dataset) else split_validation(data, validation, 0)
-    check_draw(net, training, *calibration, "explore")
     folder = None if out is None else Path(out).expanduser()
-    setting = Setting(
-        net=copy.deepcopy(net).eval().cpu(),
-        space=Space.of(space),
-        training=training,
-        validation=held,
-        objectives=check_objectives(objectives),
-        calibration=calibration,
-        seed=seed,
-        recipe=train or default_recipe(data, time_steps_of(net, data)),
-        folder=folder,
-        statistics=statistics,
-    )
-    proposer = _proposer(setting, sampler, trials, generation, stops=early_stop)
+    shared: dict[str, Any] = {
+        "training": training,
+        "validation": held,
+        "objectives": check_objectives(objectives),
+        "seed": seed,
+        "folder": folder,
+    }
+    subject: Subject
+    if isinstance(net, StdpNetwork):
+        subject = _unsupervised(net, space, train, shared, early_stop=early_stop)
+    else:
+        subject = _blocks(net, data, space, train, shared | {"calibration": calibration, "statistics": statistics})
+    proposer = _proposer(subject, sampler, trials, generation, stops=early_stop)
     how = {"early stop": early_stop, "asynchronous": asynchronous}
-    identity = _identity(setting, proposer) | how
-    with _store(storage, folder, name, identity, setting, join=join) as store:
-        baseline = _baseline(store, setting)
+    identity = _identity(subject, proposer) | how
+    with _store(storage, folder, name, identity, subject, join=join) as store:
+        baseline = _baseline(store, subject)
         table = _Table(store, baseline, identity, None if join else folder, watch)
-        executor = _executor(setting, workers, on)
+        executor = _executor(subject, workers, on)
         if not join:
             store.finish(done=False)
         with storage_errors(storage or IN_MEMORY):
@@ -142,46 +138,58 @@ def read_table(folder: str | Path) -> Exploration:
         raise ValueError(f"{file} cannot be read: {error!r}") from None
 
 
-def _proposer(setting: Setting, sampler: str, trials: int, generation: int, *, stops: bool) -> Proposer:
+def _blocks(
+    net: nn.Module,
+    data: Dataset,
+    space: Space | Mapping[str, Any] | None,
+    train: Recipe | StdpRecipe | None,
+    shared: dict[str, Any],
+) -> Setting:
+    """The subject that a network of blocks is."""
+    if isinstance(train, StdpRecipe):
+        raise TypeError("train is a recipe of an unsupervised network; a network of blocks trains by a Recipe")
+    return Setting(
+        net=copy.deepcopy(net).eval().cpu(),
+        space=Space.of(space),
+        recipe=train or default_recipe(data, time_steps_of(net, data)),
+        **shared,
+    )
+
+
+def _unsupervised(
+    net: StdpNetwork,
+    space: Space | Mapping[str, Any] | None,
+    train: Recipe | StdpRecipe | None,
+    shared: dict[str, Any],
+    *,
+    early_stop: bool,
+) -> StdpSetting:
+    """The subject that an unsupervised network is."""
+    if isinstance(train, Recipe):
+        raise TypeError("train is a recipe of a network of blocks; an unsupervised network learns by an StdpRecipe")
+    if early_stop:
+        raise ValueError("early_stop compares accuracies after epochs, and an unsupervised network has none")
+    return StdpSetting(net=copy.deepcopy(net), space=StdpSpace.of(space), recipe=train or recipe_of(net), **shared)
+
+
+def _proposer(subject: Subject, sampler: str, trials: int, generation: int, *, stops: bool) -> Proposer:
     """stops: some stop early, by what earlier generations came to; else trying everything needs no generations."""
-    name = chosen_sampler(sampler, setting.space)
-    proposer = Proposer(setting.space, setting.states, setting.objectives, name, trials, generation, setting.seed)
+    name = chosen_sampler(sampler, subject.space)
+    proposer = Proposer(subject, name, trials, generation)
     if proposer.takes_all and not stops:
         proposer = replace(proposer, generation=0)
     proposer.proposals(0, [])  # refuses a space in which nothing can be, before anything is written
     return proposer
 
 
-def _identity(setting: Setting, proposer: Proposer) -> dict[str, Any]:
+def _identity(subject: Subject, proposer: Proposer) -> dict[str, Any]:
     """What makes this exploration, and no other one."""
-    net = setting.net
-    layers = [[step.name, repr(step.block), _plain(step.block), step.sources, step.shape] for step in trace(net)]
-    return {
-        "space": setting.space.to_dict(),
-        "network": weights_digest(dict(net.state_dict()), layers=layers),
-        "quant": spec_of(net).to_dict(),
-        "training data": setting.training.fingerprint,
-        "validation data": setting.validation.fingerprint,
-        "objectives": list(setting.objectives),
+    return subject.identity() | {
+        "space": subject.space.to_dict(),
+        "objectives": list(subject.objectives),
         "sampler": proposer.sampler,
         "generation": proposer.generation,
-        "calibration": list(setting.calibration),
-        "statistics": setting.statistics,
-        "seed": setting.seed,
-        "train": setting.recipe.training_dict() if setting.recipe is not None else None,
-    }
-
-
-_PASSING = ("training", "progress", "stream", "label", "in_real_form")
-"""What a block has for a while only, such as how far its training is."""
-
-
-def _plain(block: nn.Module) -> dict[str, str]:
-    """What a block was made with, besides its weights: strides, time steps, scales."""
-    return {
-        name: repr(value)
-        for name, value in vars(block).items()
-        if isinstance(value, int | float | str | tuple) and not name.startswith("_") and name not in _PASSING
+        "seed": subject.seed,
     }
 
 
@@ -197,20 +205,20 @@ def _check_place(workers: int, on: str, storage: str | None, *, join: bool) -> N
         raise ValueError("to join an exploration, give the storage that it is in; a folder belongs to one process")
 
 
-def _executor(setting: Setting, workers: int, on: str) -> Executor:
+def _executor(subject: Subject, workers: int, on: str) -> Executor:
     if on != "local":
         from bitspike.explore.on_ray import RayCluster
 
-        return RayCluster(setting, on, workers if on == "ray" else None)
-    return InProcess(setting) if workers == 1 else LocalProcesses(setting, workers)
+        return RayCluster(subject, on, workers if on == "ray" else None)
+    return InProcess(subject) if workers == 1 else LocalProcesses(subject, workers)
 
 
 @contextmanager
 def _store(
-    storage: str | None, folder: Path | None, name: str, identity: dict[str, Any], setting: Setting, *, join: bool
+    storage: str | None, folder: Path | None, name: str, identity: dict[str, Any], subject: Subject, *, join: bool
 ) -> Iterator[Store]:
     """The store, and for a folder the right to be the only one that writes there."""
-    shape = identity, setting.space.dimensions, setting.objectives
+    shape = identity, subject.space.dimensions, subject.objectives
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     if storage is not None or folder is None:
@@ -227,14 +235,13 @@ def _store(
         os.close(lock)
 
 
-def _baseline(store: Store, setting: Setting) -> Baseline:
+def _baseline(store: Store, subject: Subject) -> Baseline:
     """The float network on the validation samples; measured once."""
     found = store.baseline
     if found is None:
-        accuracy = evaluate(setting.net, setting.validation, batch=256).accuracy
-        found = {"accuracy": accuracy, "memory": measure(setting.net).float_memory.total}
+        found = subject.baseline()
         store.set_baseline(found)
-    return Baseline(float(found["accuracy"]), int(found["memory"]), len(setting.validation))
+    return Baseline(float(found["accuracy"]), int(found["memory"]), len(subject.validation))
 
 
 class _Table:

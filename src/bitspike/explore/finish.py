@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from bitspike.data import Dataset
-from bitspike.explore.evaluate import Made, Setting, make_candidate
+from bitspike.explore.evaluate import Subject, make_candidate
 from bitspike.explore.exploration import Row
-from bitspike.explore.numbers import numbers_of
-from bitspike.runtime import certify
-from bitspike.runtime.evaluation import evaluate_integers
 
 
 @dataclass(frozen=True)
@@ -23,7 +19,7 @@ class Winner:
     seeds; reproduced: whether its numbers on the validation samples came out as the table has them.
     """
 
-    made: Made
+    made: Any
     row: Row
     reproduced: bool
     test: tuple[float, ...]
@@ -50,32 +46,23 @@ class Winner:
         }
 
 
-def make_winner(setting: Setting, row: Row, test: Dataset, *, seeds: int = 1) -> Winner:
+def make_winner(subject: Subject, row: Row, test: Dataset, *, seeds: int = 1) -> Winner:
     """Make a candidate of the table again, and look at the test split, once for each seed.
 
     seeds: how many; those beyond the first draw other calibration samples, other noise, another order of training.
     """
     if seeds < 1:
         raise ValueError(f"seeds is {seeds}; give 1 or more")
-    made = make_candidate(setting, row.number, row.choices)
-    again = numbers_of(made.integers, setting.validation, ())
+    made = make_candidate(subject, row.number, row.choices)
+    again = subject.numbers(made, subject.validation)
     same = all(again[name] == row.numbers[name] for name in ("accuracy", "memory"))
-    found = [evaluate_integers(made.integers, test, batch=256).accuracy]
+    found = [float(subject.numbers(made, test)["accuracy"])]
     for further in range(1, seeds):
-        other = replace(setting, seed=setting.seed + further, folder=_folder(setting.folder, further))
-        found.append(
-            evaluate_integers(make_candidate(other, row.number, row.choices).integers, test, batch=256).accuracy
-        )
+        other = subject.again(further)
+        found.append(float(other.numbers(make_candidate(other, row.number, row.choices), test)["accuracy"]))
     return Winner(made, row, same, tuple(found), len(test))
 
 
-def certified(winner: Winner, test: Dataset, samples: int = 256) -> Winner:
-    """The winner with a certificate: reference, engine and, where there is a compiler, exported C are equal."""
-    net = winner.made.integers
-    found = certify(net, test, count=min(samples, len(test)))
-    about = replace(net.about, certificate=found.to_dict())
-    return replace(winner, made=replace(winner.made, integers=replace(net, about=about)))
-
-
-def _folder(folder: Path | None, further: int) -> Path | None:
-    return None if folder is None else folder / f"seed-{further}"
+def certified(subject: Subject, winner: Winner, test: Dataset, samples: int = 256) -> Winner:
+    """The winner with a certificate; see `Subject.certified`."""
+    return replace(winner, made=subject.certified(winner.made, test, samples))

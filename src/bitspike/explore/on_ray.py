@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any
 
-from bitspike.explore.evaluate import Setting
+from bitspike.explore.evaluate import Subject
 from bitspike.explore.executor import RETRIES, Job, Outcome, run_job
 from bitspike.explore.store import FAILED
 
@@ -17,7 +17,7 @@ RECOUNT = 5.0
 class RayCluster:
     """Evaluates on a cluster: "ray" begins one on this machine, "ray://HOST:PORT" or "auto" joins one."""
 
-    def __init__(self, setting: Setting, address: str = "ray", workers: int | None = None) -> None:
+    def __init__(self, subject: Subject, address: str = "ray", workers: int | None = None) -> None:
         try:
             import ray as found
         except ModuleNotFoundError:
@@ -30,7 +30,7 @@ class RayCluster:
         if self._ours:
             _connect(ray, address, workers)
         self._counted, self._cores = 0.0, 1
-        self._setting = [ray.put(setting)]  # in a list, or Ray would unpack it anew for every candidate
+        self._subject = [ray.put(subject)]  # in a list, or Ray would unpack it anew for every candidate
         self._task = ray.remote(num_cpus=1, max_retries=RETRIES)(_remote)
         self._running: dict[Any, Job] = {}
 
@@ -44,7 +44,7 @@ class RayCluster:
 
     def submit(self, job: Job) -> None:
         """Begin a job, wherever there is room."""
-        self._running[self._task.remote(self._setting, job)] = job
+        self._running[self._task.remote(self._subject, job)] = job
 
     def finished(self, timeout: float) -> list[Outcome]:
         """What has ended."""
@@ -94,7 +94,7 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
             ray.shutdown()  # it gives a node 30 seconds to begin, too few where a machine is busy
 
 
-_KNOWN: dict[str, Setting] = {}
+_KNOWN: dict[str, Subject] = {}
 
 
 def _remote(boxed: list[Any], job: Job) -> Outcome:

@@ -6,17 +6,16 @@ generations alone, so that they are the same whoever evaluates them, in which or
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from bitspike.block.spec_of import LayerState
 from bitspike.drawing import stream
+from bitspike.explore.evaluate import Subject
 from bitspike.explore.pareto import LARGER_IS_BETTER
-from bitspike.explore.space import Choices, Space
+from bitspike.explore.space import Space
 from bitspike.explore.store import COMPLETE, Trial
 
 SAMPLERS = ("exhaustive", "one-at-a-time", "nsga2", "tpe", "random")
@@ -38,17 +37,13 @@ class Proposal(NamedTuple):
 class Proposer:
     """How an exploration goes on.
 
-    trials: how many candidates a sampler may try; generation: how many at once; states: the network's layers, to see
-    which choices contradict themselves and which come to the same.
+    trials: how many candidates a sampler may try; generation: how many at once.
     """
 
-    space: Space
-    states: Mapping[str, LayerState]
-    objectives: tuple[str, ...]
+    subject: Subject
     sampler: str
     trials: int
     generation: int
-    seed: int
 
     @property
     def takes_all(self) -> bool:
@@ -77,9 +72,9 @@ class Proposer:
         """All choices of the space that can be, without those that come to the same as earlier ones."""
         found, seen = [], set()
         refusal = ""
-        for choices in self.space if self.sampler == "exhaustive" else self.space.one_at_a_time():
+        for choices in self.subject.space if self.sampler == "exhaustive" else self.subject.space.one_at_a_time():
             try:
-                key = self.meaning(choices)
+                key = self.subject.meaning(choices)
             except (ValueError, TypeError) as error:
                 refusal = str(error)
                 continue
@@ -90,41 +85,24 @@ class Proposer:
             raise ValueError(f"no candidate of the space can be: {refusal}")
         return found
 
-    def meaning(self, choices: Choices) -> str:
-        """What choices come to, as text; ValueError where they contradict themselves."""
-        candidate = self.space.candidate(choices)
-        candidate.change.refuse_unmatched(self.states)
-        layers = {}
-        for name, state in self.states.items():
-            wanted = candidate.change.apply(name, state.layer, end=state.end)
-            layer = wanted.layer
-            if layer.weight.is_float or (state.spiking and layer.membrane.is_float):
-                table = "membrane" if not layer.weight.is_float else "ends" if state.end else "weight"
-                raise ValueError(
-                    f"{name} would keep {'a membrane' if table == 'membrane' else 'weights'} of 32 bits, which has no "
-                    f"integer form; give values of {table}.bits, or a base such as 8w8u"
-                )
-            layers[name] = str(wanted) if state.spiking else str(replace(wanted.layer.weight, per="layer"))
-        return json.dumps([candidate.scheme, candidate.prune, layers])
-
     def _sampled(self, generation: int, trials: Sequence[Trial], count: int) -> list[Proposal]:
         """Ask a sampler, in a study of its own in memory that holds the trials so far."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of every study otherwise
         study = optuna.create_study(
-            directions=["maximize" if LARGER_IS_BETTER[name] else "minimize" for name in self.objectives],
+            directions=["maximize" if LARGER_IS_BETTER[name] else "minimize" for name in self.subject.objectives],
             sampler=self._make_sampler(generation),
         )
         distributions = {
             name: optuna.distributions.CategoricalDistribution(list(values))
-            for name, values in self.space.dimensions.items()
+            for name, values in self.subject.space.dimensions.items()
         }
         worst = self._worst(trials)
         for trial in trials:
             study.add_trial(self._known(trial, distributions, worst))
-        seen = {self.meaning(trial.choices) for trial in trials}
-        draw = random.Random(stream(self.seed, "instead", str(generation)))
+        seen = {self.subject.meaning(trial.choices) for trial in trials}
+        draw = random.Random(stream(self.subject.seed, "instead", str(generation)))
         found: list[Proposal] = []
         for _ in range(count):
             proposal, refusal = self._new_one(study, distributions, seen, draw)
@@ -147,11 +125,13 @@ class Proposer:
         refusal: Exception | None = None
         for attempt in range(2 * _TRIES):
             if attempt >= _TRIES:
-                study.enqueue_trial({name: draw.choice(values) for name, values in self.space.dimensions.items()})
+                study.enqueue_trial(
+                    {name: draw.choice(values) for name, values in self.subject.space.dimensions.items()}
+                )
             asked = study.ask(dict(distributions))
-            choices = {name: asked.params[name] for name in self.space.dimensions}
+            choices = {name: asked.params[name] for name in self.subject.space.dimensions}
             try:
-                key = self.meaning(choices)
+                key = self.subject.meaning(choices)
             except (ValueError, TypeError) as error:
                 refusal = error
             else:
@@ -167,7 +147,10 @@ class Proposer:
         rows = [trial.row for trial in trials if trial.state == COMPLETE and trial.row is not None]
         if not rows:
             return None
-        return [float((min if LARGER_IS_BETTER[name] else max)(row[name] for row in rows)) for name in self.objectives]
+        return [
+            float((min if LARGER_IS_BETTER[name] else max)(row[name] for row in rows))
+            for name in self.subject.objectives
+        ]
 
     def _known(self, trial: Trial, distributions: Mapping[str, Any], worst: list[float] | None) -> Any:
         """A trial as a sampler sees it: one that failed or was stopped counts as the worst in everything.
@@ -178,7 +161,7 @@ class Proposer:
 
         values = worst if trial.is_finished else None
         if trial.state == COMPLETE and trial.row is not None:
-            values = [float(trial.row[name]) for name in self.objectives]
+            values = [float(trial.row[name]) for name in self.subject.objectives]
         return optuna.trial.create_trial(
             state=optuna.trial.TrialState.FAIL if values is None else optuna.trial.TrialState.COMPLETE,
             params=trial.choices,
@@ -190,7 +173,7 @@ class Proposer:
     def _make_sampler(self, generation: int) -> Any:
         import optuna
 
-        seed = stream(self.seed, "sampler", str(generation)) % 2**32
+        seed = stream(self.subject.seed, "sampler", str(generation)) % 2**32
         if self.sampler == "nsga2":
             return optuna.samplers.NSGAIISampler(population_size=max(2, self.generation), seed=seed)
         if self.sampler == "tpe":

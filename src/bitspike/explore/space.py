@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from bitspike.ptq.change import LEAK_BITS, SpecChange
 from bitspike.spec import MembraneSpec, WeightSpec
@@ -55,26 +55,42 @@ class Space:
     dimensions: Mapping[str, Sequence[Any]] = field(default_factory=lambda: dict(DEFAULT_DIMENSIONS))
     base: Mapping[str, Any] | str = field(default_factory=dict)
 
+    schemes: ClassVar[tuple[str, ...]] = SCHEMES
+
     def __post_init__(self) -> None:
         if not self.dimensions:
             raise ValueError("the space has no dimension; give one or more, such as weight.bits = [2, 4, 8]")
-        SpecChange.of(self.base)
+        self.check_base()
         for name, values in self.dimensions.items():
-            path(name)
-            _check_values(name, values)
+            self.check_name(name)
+            self.check_values(name, values)
 
-    @staticmethod
-    def of(given: Space | Mapping[str, Any] | None) -> Space:
+    @classmethod
+    def of(cls, given: Space | Mapping[str, Any] | None) -> Self:
         """A space, the table of one ({"weight.bits": [2, 4], ..., "base": "4w4u"}), or the default one."""
         if given is None:
-            return Space()
-        if isinstance(given, Space):
+            return cls()
+        if isinstance(given, cls):
             return given
+        if isinstance(given, Space):
+            return cls(given.dimensions, given.base)
         if not isinstance(given, Mapping):
             raise TypeError(f"the space is of type {type(given).__name__}; give a Space or a table of dimensions")
         table = dict(given)
         base = table.pop("base", {})
-        return Space(_flat(table), base)
+        return cls(_flat(table), base)
+
+    def check_base(self) -> None:
+        """Raise unless candidates can start from the base."""
+        SpecChange.of(self.base)
+
+    def check_name(self, name: str) -> None:
+        """Raise unless there is such a dimension."""
+        path(name)
+
+    def check_values(self, name: str, values: object) -> None:
+        """Raise unless they are a list of values of a dimension."""
+        _check_values(name, values, self.schemes)
 
     @property
     def size(self) -> int:
@@ -94,10 +110,14 @@ class Space:
             for value in values[1:]:
                 yield {**first, name: value}
 
-    def candidate(self, choices: Choices) -> Candidate:
-        """The candidate that choices stand for."""
+    def refuse_missing(self, choices: Choices) -> None:
+        """Raise unless there is a choice for every dimension."""
         if missing := [name for name in self.dimensions if name not in choices]:
             raise ValueError(f"the choices say nothing of {', '.join(missing)}")
+
+    def candidate(self, choices: Choices) -> Candidate:
+        """The candidate that choices stand for."""
+        self.refuse_missing(choices)
         base = SpecChange.of(self.base).to_dict()
         others: dict[str, Any] = {}
         for name, value in choices.items():
@@ -141,7 +161,7 @@ def path(name: str) -> tuple[str, ...]:
     return found
 
 
-def _check_values(name: str, values: object) -> None:
+def _check_values(name: str, values: object, schemes: tuple[str, ...]) -> None:
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
         raise ValueError(f"{name} has the values {values!r}; give a list of one or more")
     told = [json.dumps(value) for value in values if isinstance(value, str | int | float)]
@@ -150,8 +170,8 @@ def _check_values(name: str, values: object) -> None:
     if len(set(told)) < len(told):
         raise ValueError(f"{name} has the values {list(values)!r}; each may stand there once")
     for value in values:
-        if name == "scheme" and value not in SCHEMES:
-            raise ValueError(f"scheme may be {value!r}; allowed: {', '.join(SCHEMES)}")
+        if name == "scheme" and value not in schemes:
+            raise ValueError(f"scheme may be {value!r}; allowed: {', '.join(schemes)}")
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if name == "prune" and not (number and 0 <= float(value) < 1):
             raise ValueError(f"prune may be {value!r}; allowed: 0 up to less than 1, the share that goes")

@@ -54,9 +54,13 @@ def train_stdp(
     out: Path | None = None,
     resume: bool = True,
     save_every: float = 60.0,
+    threads: int | None = None,
     told: Told = lambda *_: None,
 ) -> StdpResult:
-    """Learn, label and evaluate; a run stopped in `out` goes on there, to the same result bit for bit."""
+    """Learn, label and evaluate; a run stopped in `out` goes on there, to the same result bit for bit.
+
+    threads: how many give the neurons their classes and evaluate, None for one a core; learning takes one.
+    """
     identity = {"recipe": json.loads(json.dumps(recipe.to_dict())), "data": data.fingerprint}
     if out is not None:
         refuse_unwritable(out)
@@ -70,9 +74,9 @@ def train_stdp(
         network, stored, progress = load_state(out / STATE_FILE)
         _refuse_other_run(out, stored, identity)
         resumed = True
-    _learn(recipe, rest, held, network, progress, identity, out, save_every, told)
-    _label(recipe, rest, network, told)
-    results = _results(recipe, network, progress, held, test, told)
+    _learn(recipe, rest, held, network, progress, identity, out, save_every, threads, told)
+    _label(recipe, rest, network, threads, told)
+    results = _results(recipe, network, progress, held, test, threads, told)
     network.about = {"recipe": identity["recipe"], "data": _told_of(data, test), "results": results}
     if out is not None:
         save(out / MODEL_FILE, network)
@@ -103,6 +107,7 @@ def _learn(
     identity: Mapping[str, Any],
     out: Path | None,
     save_every: float,
+    threads: int | None,
     told: Told,
 ) -> None:
     """All passes, from where the network is."""
@@ -122,7 +127,7 @@ def _learn(
             progress["cpu_seconds"] += time.process_time() - used
             told("learning", network.state.images, total)
             if network.state.images % count == 0:
-                progress["history"].append(_record(recipe, rest, held, network, number, progress["seconds"]))
+                progress["history"].append(_record(recipe, rest, held, network, number, progress["seconds"], threads))
             if stop.received is not None or time.perf_counter() - saved >= save_every:
                 saved = time.perf_counter()
                 if out is not None:
@@ -140,17 +145,23 @@ def _learn(
 
 
 def _record(
-    recipe: StdpRecipe, rest: Dataset, held: Dataset | None, network: StdpNetwork, number: int, seconds: float
+    recipe: StdpRecipe,
+    rest: Dataset,
+    held: Dataset | None,
+    network: StdpNetwork,
+    number: int,
+    seconds: float,
+    threads: int | None,
 ) -> dict[str, Any]:
     """A finished pass; its validation accuracy if images were held back."""
     found: dict[str, Any] = {"pass": number, "images": network.state.images, "seconds": seconds}
     if held is not None:
-        _label(recipe, rest, network, lambda *_: None)
-        found["validation"] = evaluate(network, held).accuracies
+        _label(recipe, rest, network, threads, lambda *_: None)
+        found["validation"] = evaluate(network, held, threads=threads).accuracies
     return found
 
 
-def _label(recipe: StdpRecipe, rest: Dataset, network: StdpNetwork, told: Told) -> None:
+def _label(recipe: StdpRecipe, rest: Dataset, network: StdpNetwork, threads: int | None, told: Told) -> None:
     chosen = rest.subset(slice(0, recipe.label_images or len(rest)))
     done = 0
 
@@ -160,7 +171,7 @@ def _label(recipe: StdpRecipe, rest: Dataset, network: StdpNetwork, told: Told) 
         told("labels", done, len(chosen))
 
     pixels = chosen.inputs.reshape(len(chosen), -1)
-    network.assign_labels(pixels, chosen.labels, chosen.classes, advance=advance)
+    network.assign_labels(pixels, chosen.labels, chosen.classes, threads=threads, advance=advance)
 
 
 def _results(
@@ -169,6 +180,7 @@ def _results(
     progress: Mapping[str, Any],
     held: Dataset | None,
     test: Dataset | None,
+    threads: int | None,
     told: Told,
 ) -> dict[str, Any]:
     labels = network.labels
@@ -185,7 +197,7 @@ def _results(
         "validation": history[-1].get("validation") if held is not None and history else None,
     }
     if test is not None:
-        seen: StdpEvaluation = evaluate(network, test, told=lambda done: told("test", done, len(test)))
+        seen: StdpEvaluation = evaluate(network, test, threads=threads, told=lambda done: told("test", done, len(test)))
         found |= {"test_accuracy": seen.accuracy, "test": seen.to_dict()}
     return found
 
