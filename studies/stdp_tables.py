@@ -74,7 +74,19 @@ def runs() -> list[StdpRun]:
         )
         for seed in SEEDS
         for rounding in ROUNDINGS
-        for width in WIDTHS
+        for width in (*WIDTHS, 2, 1)
+    ]
+    narrow = [
+        StdpRun(
+            "ptq",
+            "mnist",
+            f"{width} bits stochastic, narrow neurons",
+            seed,
+            FLOAT,
+            quantize=(f"weight={width}", "membrane=12", "threshold=12", "trace=6", "scale=12"),
+        )
+        for seed in SEEDS
+        for width in (3, 2, 1)
     ]
     state = [
         StdpRun("state", "mnist", row, 0, INTEGER, changes)
@@ -91,7 +103,7 @@ def runs() -> list[StdpRun]:
             ("scale 8", ("bits.scale=8",)),
         )
     ]
-    return main[: len(SEEDS) * len(ROWS)] + large + main[len(SEEDS) * len(ROWS) :] + widths + after + state
+    return main[: len(SEEDS) * len(ROWS)] + large + main[len(SEEDS) * len(ROWS) :] + widths + narrow + after + state
 
 
 def table(rows: Iterable[Mapping[str, Any]], name: str, data: str) -> str:
