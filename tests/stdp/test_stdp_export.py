@@ -2,13 +2,16 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 from stdp_samples import images, small
 
+import bitspike.export
 from bitspike.stdp import StdpBits, StdpNetwork
 from bitspike.stdp.export import export_stdp
+from needed_tools import need_tool
 
 STRICT = [
     "-std=c99",
@@ -62,6 +65,39 @@ def test_the_c_equals_the_definition(changes, tmp_path):
     assert (done.returncode, done.stdout) == (0, "equal\n"), done.stdout + done.stderr
     done = compiled_and_run(tmp_path, "-DSTDP_LEARN=0")
     assert (done.returncode, done.stdout) == (0, "equal\n"), done.stdout + done.stderr
+
+
+BOARD_PRINTF = """
+#include "firmware.h"
+int printf(const char *text, ...);
+int printf(const char *text, ...) { firmware_print(text); return 0; }
+"""
+
+
+@pytest.mark.parametrize(("cpu", "machine", "script"), [
+    ("cortex-m0", "microbit", "microbit"), ("cortex-m3", "mps2-an385", "mps2"), ("cortex-m7", "mps2-an500", "mps2"),
+])  # fmt: skip
+@pytest.mark.parametrize("learning", [0, 1])
+def test_boards_respond_and_learn_as_the_definition_says(cpu, machine, script, learning, tmp_path):
+    arm, qemu = need_tool("arm-none-eabi-gcc"), need_tool("qemu-system-arm")
+    export_stdp(trained(bits=StdpBits(3, ceiling=0.7)), tmp_path, images(3, 49, seed=3))
+    (tmp_path / "board_printf.c").write_text(BOARD_PRINTF)
+    firmware = Path(bitspike.export.__file__).parent / "c" / "firmware"
+    own = ["stdp_selftest.c", "bitspike_stdp.c", "stdp_network.c", "board_printf.c"]
+    sources = [str(tmp_path / name) for name in own] + [
+        str(firmware / f"{name}.c") for name in ("start", "semihosting")
+    ]
+    flags = ["-std=c99", "-Os", "-Wall", "-Wextra", "-Werror", "-fno-builtin-printf", f"-DSTDP_LEARN={learning}"]
+    board = [f"-mcpu={cpu}", "-mthumb", "-nostartfiles", "-T", f"{firmware}/{script}.ld"]
+    where = [f"-I{firmware}", f"-L{firmware}"]
+    image = str(tmp_path / "firmware.elf")
+    subprocess.run([arm, *board, *where, *flags, "-o", image, *sources], check=True, capture_output=True, text=True)
+    quiet = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting"]
+    done = subprocess.run(
+        [qemu, "-M", machine, *quiet, "-kernel", image], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.stdout + done.stderr).startswith("equal\n")
 
 
 @needs_compiler
