@@ -38,7 +38,7 @@ def test_operations_and_energy(made):
 
 def test_latency_is_that_of_one_sample(made):
     _, integers, data = made
-    assert 0 < latency(integers, data, calls=3) < 10
+    assert 0 < latency(integers.predict, data, calls=3) < 10
     assert numbers_of(integers, data, ("latency",))["latency"] > 0
 
 

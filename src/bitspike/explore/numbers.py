@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bitspike.cost import CostTable
 from bitspike.cost.integers import describe_graph
@@ -57,24 +58,31 @@ def numbers_of(net: IntegerNet, data: Dataset, objectives: Sequence[str], *, bat
         "memory_largest": table.memory.total_largest,
         "parameters": table.parameters,
         "firing_rates": {name: round(rate, 6) for name, rate in found.firing_rates.items()},
+        **work_of(table, objectives),
     }
-    if "operations" in objectives:
-        numbers["operations"] = (table.operations.synaptic or 0.0) + table.operations.multiplications
-    if "energy" in objectives:
-        numbers["energy"] = None if table.energy is None else table.energy.joules
     if "latency" in objectives:
-        numbers["latency"] = latency(net, data)
+        numbers["latency"] = latency(net.predict, data)
     return numbers
 
 
-def latency(net: IntegerNet, data: Dataset, calls: int = LATENCY_CALLS) -> float:
-    """Median CPU seconds of `predict` for one sample."""
+def work_of(table: CostTable, objectives: Sequence[str]) -> dict[str, Any]:
+    """Operations and energy of one sample, where they are asked for."""
+    found: dict[str, Any] = {}
+    if "operations" in objectives:
+        found["operations"] = (table.operations.synaptic or 0.0) + table.operations.multiplications
+    if "energy" in objectives:
+        found["energy"] = None if table.energy is None else table.energy.joules
+    return found
+
+
+def latency(compute: Callable[[NDArray[Any]], object], data: Dataset, calls: int = LATENCY_CALLS) -> float:
+    """Median CPU seconds in which a function computes on one sample."""
     inputs, _ = next(iter(data.batches(1)))
     sample = np.ascontiguousarray(inputs)
     taken = []
     for _ in range(calls):
         began = time.thread_time()
-        net.predict(sample)
+        compute(sample)
         taken.append(time.thread_time() - began)
     return statistics.median(taken)
 

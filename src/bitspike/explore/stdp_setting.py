@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bitspike.explore.evaluate import Rival, seed_of
-from bitspike.explore.numbers import LATENCY_CALLS, RATE_SAMPLES
+from bitspike.explore.numbers import RATE_SAMPLES, latency, work_of
 from bitspike.explore.space import Choices
 from bitspike.explore.stdp_space import StdpSpace
 from bitspike.stdp import StdpConfig, StdpNetwork, StdpRecipe, evaluate, quantized, train_stdp
@@ -119,13 +117,10 @@ class StdpSetting:
             "memory": table.memory.total,
             "parameters": table.parameters,
             "spikes_per_image": round(found.spikes, 4),
+            **work_of(table, objectives),
         }
-        if "operations" in objectives:
-            numbers["operations"] = (table.operations.synaptic or 0.0) + table.operations.multiplications
-        if "energy" in objectives:
-            numbers["energy"] = None if table.energy is None else table.energy.joules
         if "latency" in objectives:
-            numbers["latency"] = _latency(network, data)
+            numbers["latency"] = latency(lambda images: network.respond(images, threads=1), data)
         return numbers
 
     def again(self, further: int) -> StdpSetting:
@@ -170,14 +165,3 @@ def recipe_of(network: StdpNetwork) -> StdpRecipe:
     told = network.about.get("recipe") or {}
     known = {name: told[name] for name in ("passes", "label_images", "validation", "data") if name in told}
     return StdpRecipe(network=network.config, **known)
-
-
-def _latency(network: StdpNetwork, data: Dataset) -> float:
-    """Median CPU seconds of a response to one image."""
-    sample = data.inputs[:1].reshape(1, -1)
-    taken = []
-    for _ in range(LATENCY_CALLS):
-        began = time.process_time()
-        network.respond(sample, threads=1)
-        taken.append(time.process_time() - began)
-    return statistics.median(taken)
