@@ -24,8 +24,8 @@ FLOORS = (
     ("lowering", "model", "ptq", "drawing"),
     ("measuring",),
     ("prune",),  # looks at networks as lowering does, and measures them
-    ("train", "imports"),
-    ("explore", "stdp", "report"),
+    ("train", "imports", "stdp"),
+    ("explore", "report"),
     ("cli",),
     ("__main__",),
 )

@@ -202,7 +202,7 @@ class BrokenSpace(Space):
 
 @pytest.mark.slow
 def test_an_error_of_the_program_ends_the_exploration_and_says_where():
-    pool = LocalProcesses(Setting(TinyNet().eval(), BrokenSpace(SPACE), bars(), bars()), 1)
+    pool = LocalProcesses(Setting(TinyNet().eval(), BrokenSpace(SPACE), bars(), bars(), calibration=(2, 16)), 1)
     try:
         pool.submit(Job(5, {"weight.bits": 2}))
         with pytest.raises(RuntimeError, match="the program is wrong") as caught:
@@ -217,7 +217,7 @@ def test_an_error_of_the_program_ends_the_exploration_and_says_where():
 def test_processes_that_cannot_begin_are_told_of_and_not_tried_for_ever(monkeypatch):
     monkeypatch.setattr(executor, "_work", _dies_at_once)
     monkeypatch.setattr(executor, "RETRIES", 0)
-    pool = LocalProcesses(Setting(TinyNet().eval(), Space(SPACE), bars(), bars()), 1)
+    pool = LocalProcesses(Setting(TinyNet().eval(), Space(SPACE), bars(), bars(), calibration=(2, 16)), 1)
     pool.submit(Job(0, {}))
     with pytest.raises(RuntimeError, match=r"no process for candidates can begin \(exit code 1\).*__main__"):
         pool.finished(30)
