@@ -47,6 +47,7 @@ STEPS = (
     Step("fashion-pooled-ptq", "pooled", "fashion-pooled-ptq"),
     Step("fashion-pooled-itq", "pooled", "fashion-pooled-itq", LONGER),
     Step("fashion-pooled-1w2u", "pooled", "fashion-pooled-1w2u", LONGEST, picks=("--number", "0")),
+    Step("fashion-pooled-20x", "pooled", "fashion-pooled-20x", LONGER, picks=("--number", "0")),
     *(
         Step(f"fashion-rounding-{seed}", "small28", "fashion-rounding", ("--seed", str(seed)), picks=())
         for seed in SEEDS
