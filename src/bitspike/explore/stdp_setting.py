@@ -25,10 +25,6 @@ from bitspike.stdp.training import refuse_other_images
 if TYPE_CHECKING:
     from bitspike.data import Dataset
 
-CERTIFIED_MOST = 32
-"""Images of a certificate at most: the definition on numpy takes about a second for each."""
-
-
 @dataclass(frozen=True)
 class StdpMade:
     """A candidate's network, its neurons with classes."""
@@ -131,7 +127,7 @@ class StdpSetting:
     def certified(self, made: StdpMade, data: Dataset, samples: int) -> StdpMade:
         """With a note of the images to which the engine responds, spike for spike, as the definition does."""
         network = made.network
-        count = min(samples, len(data), CERTIFIED_MOST)
+        count = min(samples, len(data))
         pixels = data.inputs[:count].reshape(count, -1)
         reference = StdpNetwork(network.config, network.state, build=REFERENCE)
         engine = network.respond(pixels)
