@@ -172,6 +172,7 @@ def test_exploring_and_picking(cli, run_command, stdp_recipe, tmp_path):
     assert network.about["certificate"]["samples"] == 5
     again = cli("evaluate", folder / "picked.bsp", "--data", "digits", "--json")
     assert (again.code, again.json["accuracy"]) == (0, picked.json["test_accuracy"])
+    assert again.json["reproduced"] is True
     wrong = cli("pick", folder, "--number", "1", "--out", tmp_path / "x.safetensors", "--json")
     assert wrong.code == 2
     assert "ends with .bsp" in wrong.json["error"]

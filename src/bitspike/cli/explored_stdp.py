@@ -62,7 +62,12 @@ class OpenedStdp:
         start = self.net.about.get("results", {})
         about = {
             **network.about,
-            "data": {"name": self.begun.data, "images": len(self.training), "fingerprint": self.training.fingerprint},
+            "data": {
+                "name": self.begun.data,
+                "images": len(self.training),
+                "fingerprint": self.training.fingerprint,
+                "test_fingerprint": winner.fingerprint,
+            },
             "exploration": {"number": winner.row.number, "choices": winner.row.choices},
             "results": winner.results() | {"start": {key: start[key] for key in ("test_accuracy",) if key in start}},
         }

@@ -16,7 +16,8 @@ class Winner:
     """A candidate's network and what it reached.
 
     test: accuracies on the test split, the first of the candidate itself, the others of the same choices under other
-    seeds; reproduced: whether its numbers on the validation samples came out as the table has them.
+    seeds; reproduced: whether its numbers on the validation samples came out as the table has them; fingerprint: of the
+    test split.
     """
 
     made: Any
@@ -24,6 +25,7 @@ class Winner:
     reproduced: bool
     test: tuple[float, ...]
     samples: int
+    fingerprint: str = ""
 
     @property
     def mean(self) -> float:
@@ -60,7 +62,7 @@ def make_winner(subject: Subject, row: Row, test: Dataset, *, seeds: int = 1) ->
     for further in range(1, seeds):
         other = subject.again(further)
         found.append(float(other.numbers(make_candidate(other, row.number, row.choices), test)["accuracy"]))
-    return Winner(made, row, same, tuple(found), len(test))
+    return Winner(made, row, same, tuple(found), len(test), test.fingerprint)
 
 
 def certified(subject: Subject, winner: Winner, test: Dataset, samples: int = 256) -> Winner:

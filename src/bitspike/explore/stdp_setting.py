@@ -25,6 +25,7 @@ from bitspike.stdp.training import refuse_other_images
 if TYPE_CHECKING:
     from bitspike.data import Dataset
 
+
 @dataclass(frozen=True)
 class StdpMade:
     """A candidate's network, its neurons with classes."""
