@@ -191,3 +191,18 @@ def test_what_cannot_be_explored(cli, run, tmp_path):
     done = cli("explore", models / "qsnn-digits-1w2u.bsp", "--data", "digits", "--out", tmp_path / "z", "--json")
     assert done.code == 2
     assert "qsnn-digits-1w2u.bsp" in done.json["error"]
+
+
+def test_a_try_that_was_refused_leaves_its_model_there(cli, run_command, stdp_recipe, tmp_path):
+    text = stdp_recipe.read_text()
+    (tmp_path / "float.toml").write_text(text[: text.index("[bits]")])
+    assert run_command("train", tmp_path / "float.toml", "--out", tmp_path / "float").code == 0
+    odd = tmp_path / "net.unsupervised"  # a file is what it says it is, whatever its name
+    (tmp_path / "float" / "model.bsp").replace(odd)
+    folder = tmp_path / "x"
+    assert cli("explore", odd, "--early-stop", "--out", folder, "--json").code == 2
+    wrong = cli("explore", odd, "--train", "validation=10", "--out", folder, "--json")
+    assert (wrong.code, "passes=N or label_images=N" in wrong.json["error"]) == (2, True)
+    done = cli("explore", folder / "start.bsp", "--try", "bits.weight=4", "--out", folder, "--json")
+    assert (done.code, len(done.json["rows"])) == (0, 1)
+    assert (folder / "start.bsp").read_bytes() == odd.read_bytes()

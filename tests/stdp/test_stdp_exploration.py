@@ -65,7 +65,7 @@ def test_a_row_is_what_its_choices_say(subject):
     assert found["accuracy"] == evaluate(wanted, subject.validation).accuracy
     assert found["correct"] == round(150 * found["accuracy"])
     assert found["memory"] == describe(wanted).memory.total
-    assert made.settings == {"bits": asdict(bits)}
+    assert made.settings == {"bits": asdict(bits), "seed": seed}
 
 
 def test_learning_in_integers_is_a_run_of_its_own(subject):
@@ -176,6 +176,7 @@ def test_another_network_in_the_same_folder_is_refused(trained, spots, tmp_path)
         ({"bits.weights": [4]}, "'bits.weights' is no dimension"),
         ({"bits.weight": [4, 17]}, "bits.weight is 17; give 1 to 16"),
         ({"bits.weight": [4.5]}, "bits.weight is 4.5"),
+        ({"bits.slack": ["high"]}, "bits.slack is 'high'; give a number"),
         ({"scheme": ["itq"]}, "scheme may be 'itq'; allowed: ptq, itq-scratch"),
         ({"bits.weight": [4], "base": "4w4u"}, "give a dimension of one value"),
         ({"bits.weight": [4], "base": {"membrane": 99}}, "bits.membrane is 99"),

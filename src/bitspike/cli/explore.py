@@ -59,7 +59,8 @@ def explore(
             finished run.
         data: the data set; by default the one it was trained on.
         base: what all candidates start from, such as 8w8u; dimensions change it.
-        space: a TOML file with the dimensions and their values (default: bits of weights, membranes and ends).
+        space: a TOML file with the dimensions and their values (default: bits of weights, membranes and ends; of an
+            unsupervised network bits.weight).
         try_: a dimension and its values, such as weight.bits=2,3,4 or scheme=ptq,itq; can be repeated.
         objectives: what makes a front, of accuracy, memory, operations, energy, latency.
         sampler: auto (all up to 1000 candidates, else nsga2), exhaustive, one-at-a-time, nsga2, tpe, random.

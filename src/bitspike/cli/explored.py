@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from bitspike.train import ModelHeader, Recipe
 
 BEGUN = "begun.json"
-MODELS = {".safetensors": "start.safetensors", ".bsp": "start.bsp"}
-"""What the copy of the model is called: of a network of blocks, or of an unsupervised one."""
+BLOCKS, UNSUPERVISED = "start.safetensors", "start.bsp"
+"""What the copy of the model is called, by its kind."""
 
 FURTHER_EPOCHS = 5
 
@@ -56,6 +56,7 @@ class Begun:
         from bitspike.atomic import atomic_write
         from bitspike.explore.explore import TABLE
         from bitspike.explore.storage import JOURNAL
+        from bitspike.stdp.file import is_stdp_file
 
         begun = any((folder / name).is_file() for name in (JOURNAL, TABLE))
         if begun and (folder / BEGUN).is_file():
@@ -69,16 +70,17 @@ class Begun:
                     f"--resume {folder}, or choose another folder with --out"
                 )
         folder.mkdir(parents=True, exist_ok=True)
-        copy = folder / MODELS[model.suffix]
-        there = [folder / name for name in MODELS.values() if (folder / name).is_file()]
+        copy = folder / (UNSUPERVISED if is_stdp_file(model) else BLOCKS)
+        there = [folder / name for name in (BLOCKS, UNSUPERVISED) if (folder / name).is_file()]
         if begun and there:
             if there != [copy] or copy.read_bytes() != model.read_bytes():
                 raise ValueError(f"{folder} holds an exploration of another model than {model}; choose another folder")
         else:
-            for old in there:
-                old.unlink()
-            shutil.copyfile(model, folder / f".{copy.name}")
+            shutil.copyfile(model, folder / f".{copy.name}")  # the model may be one of those that are there
             (folder / f".{copy.name}").replace(copy)
+            for old in there:
+                if old != copy:
+                    old.unlink()
         atomic_write(folder / BEGUN, (json.dumps(asdict(self), indent=1) + "\n").encode())
 
     @staticmethod
@@ -220,11 +222,11 @@ def split(training: Dataset, validation: Dataset | float) -> tuple[Dataset, Data
 
 def opened(begun: Begun, folder: Path, *, root: Path | None, download: bool) -> Opened:
     """Load what an exploration needs; the validation samples are those that the model's training left out."""
-    if (folder / MODELS[".bsp"]).is_file():
+    if (folder / UNSUPERVISED).is_file():
         from bitspike.cli.explored_stdp import opened_stdp
 
         return opened_stdp(begun, folder, root=root, download=download)
-    net, header, _ = open_model(folder / MODELS[".safetensors"])
+    net, header, _ = open_model(folder / BLOCKS)
     whole = data_for(header, begun.data, "train", root=root, download=download)
     training, validation = as_trained(whole, header)
     return OpenedBlocks(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bitspike.cli.explored import MODELS, Begun, split
+from bitspike.cli.explored import UNSUPERVISED, Begun, split
 
 if TYPE_CHECKING:
     from bitspike.data import Dataset
@@ -59,13 +59,14 @@ class OpenedStdp:
         from bitspike.stdp import save
 
         network: StdpNetwork = winner.made.network
-        start = self.net.about.get("results", {})
+        start, training = self.net.about.get("results", {}), self.subject.training
         about = {
+            "recipe": self.net.about.get("recipe"),
             **network.about,
             "data": {
                 "name": self.begun.data,
-                "images": len(self.training),
-                "fingerprint": self.training.fingerprint,
+                "images": len(training),
+                "fingerprint": training.fingerprint,
                 "test_fingerprint": winner.fingerprint,
             },
             "exploration": {"number": winner.row.number, "choices": winner.row.choices},
@@ -89,12 +90,15 @@ def opened_stdp(begun: Begun, folder: Path, *, root: Path | None, download: bool
 
     if begun.recipe:
         raise ValueError("--recipe is for networks of blocks; say how this one learns with --train passes=2")
-    net = load(folder / MODELS[".bsp"])
+    net = load(folder / UNSUPERVISED)
     whole = load_named(begun.data, "train", root=root, download=download)
     recipe = recipe_of(net)
-    training, validation = split_validation(whole, count=recipe.validation) if recipe.validation else (whole, None)
+    held = recipe.validation if recipe.data == begun.data else 0
+    training, validation = split_validation(whole, count=held) if held else (whole, None)
     tables: dict[str, Any] = {"stdp": {"passes": recipe.passes, "label_images": recipe.label_images}}
     for change in begun.train:
+        if change.partition("=")[0].strip() not in tables["stdp"]:
+            raise ValueError(f"--train {change}: of an unsupervised network, give passes=N or label_images=N")
         apply_setting(tables, f"stdp.{change}")
     changed = replace(StdpRecipe.from_table(tables), network=net.config, data=begun.data)
     return OpenedStdp(begun, folder, net, training, begun.validation if validation is None else validation, changed)

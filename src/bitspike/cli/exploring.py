@@ -91,13 +91,13 @@ def model_name(source: Path) -> str:
 def data_name(source: Path, data: str | None) -> str:
     """The data set that is named, or the one that a model file was trained on."""
     from bitspike.cli.data import known_name
+    from bitspike.stdp import load
+    from bitspike.stdp.file import is_stdp_file
     from bitspike.train import read_header
 
     if data is not None:
         return known_name(data)
-    if source.suffix == ".bsp":
-        from bitspike.stdp import load
-
+    if is_stdp_file(source):
         told = load(source).about.get("data", {}).get("name")
     else:
         told = (read_header(source).recipe or {}).get("data", {}).get("name")

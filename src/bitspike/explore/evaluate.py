@@ -41,8 +41,8 @@ class Subject(Protocol):
     """What is explored: a trained float network, its data, and how candidates are made of it.
 
     `explore.setting` has the one of networks of blocks, `explore.stdp_setting` the one of unsupervised networks. All
-    else in this package knows only this. Candidates are what `make` returns: they have `settings` and `details`, plain
-    data for their rows.
+    else in this package knows only this. Candidates are what `make` returns: they have `settings` (how they are
+    quantized, and their seed) and `details`, plain data for their rows.
     """
 
     @property
@@ -91,7 +91,6 @@ def evaluate_candidate(
     return {
         "choices": dict(choices),
         **made.settings,
-        "seed": seed_of(subject.seed, number, "quantization"),
         **subject.numbers(made, subject.validation, subject.objectives),
         **made.details,
     }

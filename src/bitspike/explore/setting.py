@@ -155,12 +155,13 @@ class Made:
     net: nn.Module
     integers: IntegerNet
     quant: QuantSpec
+    seed: int
     details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
         """What its row says of how it is quantized."""
-        return {"quant": self.quant.to_dict()}
+        return {"quant": self.quant.to_dict(), "seed": self.seed}
 
 
 def _made(setting: Setting, number: int, candidate: Candidate, rivals: Sequence[Rival] | None) -> Made:
@@ -179,7 +180,7 @@ def _made(setting: Setting, number: int, candidate: Candidate, rivals: Sequence[
         details["history"] = _train(setting, number, net, found.spec, rivals)
     if found.ranges:
         details["ranges"] = found.ranges
-    return Made(net.eval(), _integers(net), spec_of(net), details)
+    return Made(net.eval(), _integers(net), spec_of(net), setting.seed_of(number, "quantization"), details)
 
 
 def _integers(net: nn.Module) -> IntegerNet:

@@ -36,8 +36,8 @@ class StdpMade:
     @property
     def settings(self) -> dict[str, Any]:
         """What its row says of how it is quantized."""
-        bits = self.network.config.bits
-        return {} if bits is None else {"bits": asdict(bits)}
+        config = self.network.config
+        return {"bits": None if config.bits is None else asdict(config.bits), "seed": config.seed}
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,11 @@ class StdpSetting:
     def certified(self, made: StdpMade, data: Dataset, samples: int) -> StdpMade:
         """With a note of the images to which the engine responds, spike for spike, as the definition does."""
         network = made.network
+        if network.engine == REFERENCE:
+            raise ValueError(
+                "a certificate compares the engine with its definition, and there is no engine here: unset "
+                "BITSPIKE_ENGINE, or install bitspike where there is a C compiler"
+            )
         count = min(samples, len(data))
         pixels = data.inputs[:count].reshape(count, -1)
         reference = StdpNetwork(network.config, network.state, build=REFERENCE)

@@ -70,5 +70,8 @@ class StdpSpace(Space):
 def _bits(given: dict[str, Any]) -> StdpBits:
     """Widths as a recipe gives them; whole numbers may stand for real ones."""
     real = {item.name for item in fields(StdpBits) if item.type == "float"}
+    for name in real & given.keys():
+        if isinstance(given[name], bool) or not isinstance(given[name], int | float):
+            raise ValueError(f"bits.{name} is {given[name]!r}; give a number")
     values: dict[str, Any] = {name: float(value) if name in real else value for name, value in given.items()}
     return StdpBits(**values)
