@@ -134,6 +134,27 @@ def test_the_winner_is_made_again_tested_and_certified(subject, trained, spots):
     assert (told["samples"], told["data"], told["split"]) == (7, "spots", "test")
 
 
+def test_slack_is_of_the_learning_rule_alone(subject, spots):
+    found = []
+    for slack in (1.0, 2.0):
+        choices = {"scheme": "ptq", "bits.weight": 3, "bits.rounding": "nearest", "bits.slack": slack}
+        space = StdpSpace.of(SPACE | {"bits.slack": [1.0, 2.0]})
+        shared = replace(subject, space=space)
+        learned = shared.meaning(choices | {"scheme": "itq-scratch"})
+        found.append((shared.meaning(choices), learned, shared.make(4, choices).network))
+    (one, first, network), (same, other, again) = found
+    assert (one == same, first == other) == (True, False)
+    np.testing.assert_array_equal(network.state.weights, again.state.weights)
+    pixels = spots[1].inputs.reshape(200, -1)
+    np.testing.assert_array_equal(network.respond(pixels), again.respond(pixels))
+
+
+def test_without_an_engine_there_is_no_certificate(subject, spots, monkeypatch):
+    made = subject.make(0, {"scheme": "ptq", "bits.weight": 3, "bits.rounding": "stochastic"})
+    monkeypatch.setenv("BITSPIKE_ENGINE", "reference")
+    assert subject.certified(made, spots[1], 3).certificate is None
+
+
 def test_a_certificate_needs_equal_spikes(subject, spots, monkeypatch):
     made = subject.make(0, {"scheme": "ptq", "bits.weight": 3, "bits.rounding": "stochastic"})
     present = native.present
@@ -192,8 +213,9 @@ def test_what_cannot_be_explored(trained, spots):
     integers = quantized(trained, StdpBits(4))
     with pytest.raises(ValueError, match="weights of 4 bits already; an exploration starts from a float one"):
         _explored(integers, spots)
-    with pytest.raises(ValueError, match="early_stop"):
-        _explored(trained, spots, early_stop=True)
+    for given in ({"early_stop": True}, {"calibration": (2, 16)}, {"statistics": False}):
+        with pytest.raises(ValueError, match=f"leave out {next(iter(given))}"):
+            _explored(trained, spots, **given)
     with pytest.raises(TypeError, match="StdpRecipe"):
         _explored(trained, spots, train=read_recipe("digits-float"))
     with pytest.raises(ValueError, match="digits has 64 pixels"):

@@ -58,7 +58,8 @@ def explore(
         model: a model file (.safetensors) of a float network, that of an unsupervised one (.bsp), or the folder of a
             finished run.
         data: the data set; by default the one it was trained on.
-        base: what all candidates start from, such as 8w8u; dimensions change it.
+        base: what all candidates start from, such as 8w8u; dimensions change it. Not of an unsupervised network, which
+            takes a dimension of one value instead, such as --try bits.membrane=12.
         space: a TOML file with the dimensions and their values (default: bits of weights, membranes and ends; of an
             unsupervised network bits.weight).
         try_: a dimension and its values, such as weight.bits=2,3,4 or scheme=ptq,itq; can be repeated.
@@ -67,7 +68,7 @@ def explore(
         trials: how many candidates a sampler may try (default: 100); --resume may raise it.
         generation: how many it proposes at once.
         validation: share of the train split for comparing, where the model's own recipe left none out.
-        calibration: batches x samples that calibrate.
+        calibration: batches x samples that calibrate; nothing does in an unsupervised network.
         recipe: how candidates that train do so (default: as the model was, 5 epochs, a third of its rate).
         train: change a setting of that recipe's train table, such as epochs=3, of an unsupervised network's stdp
             table, such as passes=2; can be repeated.

@@ -40,7 +40,14 @@ class OpenedStdp:
 
     def explored(self) -> dict[str, Any]:
         """The arguments of `explore` that depend on the kind of network."""
-        return {"net": self.net, "data": self.training, "validation": self.validation, "train": self.recipe}
+        count, size = self.begun.calibration
+        return {
+            "net": self.net,
+            "data": self.training,
+            "validation": self.validation,
+            "train": self.recipe,
+            "calibration": (count, size),  # refused there where it was given
+        }
 
     def test(self, *, root: Path | None, download: bool) -> Dataset:
         """The test split."""

@@ -89,7 +89,10 @@ def pick(
             f"the test split was looked at before, for candidate {', '.join(map(str, looks))}; choosing between "
             "candidates by it would make it a validation split"
         )
-    output.show(f"{' and '.join(map(str, files))}, certified on {min(samples, len(test))} samples")
+    told = "not certified, for want of an engine to compare"
+    if winner.made.certificate:
+        told = f"certified on {min(samples, len(test))} samples"
+    output.show(f"{' and '.join(map(str, files))}, {told}")
     if not winner.reproduced:
         output.show("NOT reproduced: made again, the candidate's accuracy or memory is another than in the table")
     without_picture(output, picture)

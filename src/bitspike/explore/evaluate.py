@@ -42,7 +42,8 @@ class Subject(Protocol):
 
     `explore.setting` has the one of networks of blocks, `explore.stdp_setting` the one of unsupervised networks. All
     else in this package knows only this. Candidates are what `make` returns: they have `settings` (how they are
-    quantized, and their seed) and `details`, plain data for their rows.
+    quantized, and their seed) and `details`, plain data for their rows, and
+    a `certificate` once they are certified.
     """
 
     @property
@@ -80,7 +81,10 @@ class Subject(Protocol):
         """The same with another seed, the `further`-th after its own."""
 
     def certified(self, made: Any, data: Dataset, samples: int) -> Any:
-        """The candidate with a certificate: what computes it is equal to its definition on so many samples."""
+        """The candidate with a certificate: what computes it is equal to its definition on so many samples.
+
+        Without one where nothing else than the definition computes it.
+        """
 
 
 def evaluate_candidate(

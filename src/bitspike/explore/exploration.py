@@ -32,7 +32,7 @@ class Row:
 
     @property
     def memory(self) -> int:
-        """Bytes: weights, per-channel integers, the membrane of all layers, batch 1."""
+        """Bytes: weights, integers of channels or neurons, the state of all layers, batch 1."""
         return int(self.numbers["memory"])
 
     def to_dict(self) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from bitspike.stdp import StdpNetwork, StdpRecipe
 from bitspike.train import Recipe
 
 TABLE = "exploration.json"
+CALIBRATION = (4, 128)
 log = logging.getLogger("bitspike.explore")
 
 Watch = Callable[[Exploration], None]
@@ -55,7 +56,7 @@ def explore(
     generation: int = 16,
     train: Recipe | StdpRecipe | None = None,
     early_stop: bool = False,
-    calibration: tuple[int, int] = (4, 128),
+    calibration: tuple[int, int] = CALIBRATION,
     statistics: bool = True,
     seed: int = 0,
     workers: int = 1,
@@ -100,7 +101,12 @@ def explore(
     }
     subject: Subject
     if isinstance(net, StdpNetwork):
-        subject = _unsupervised(net, space, train, shared, early_stop=early_stop)
+        changed = {
+            "early_stop": early_stop,
+            "calibration": calibration != CALIBRATION,
+            "statistics": not statistics,
+        }
+        subject = _unsupervised(net, space, train, shared, [name for name, given in changed.items() if given])
     else:
         subject = _blocks(net, data, space, train, shared | {"calibration": calibration, "statistics": statistics})
     proposer = _proposer(subject, sampler, trials, generation, stops=early_stop)
@@ -161,14 +167,13 @@ def _unsupervised(
     space: Space | Mapping[str, Any] | None,
     train: Recipe | StdpRecipe | None,
     shared: dict[str, Any],
-    *,
-    early_stop: bool,
+    foreign: Sequence[str],
 ) -> StdpSetting:
-    """The subject that an unsupervised network is."""
+    """The subject that an unsupervised network is; foreign: what was given that it has no use for."""
     if isinstance(train, Recipe):
         raise TypeError("train is a recipe of a network of blocks; an unsupervised network learns by an StdpRecipe")
-    if early_stop:
-        raise ValueError("early_stop compares accuracies after epochs, and an unsupervised network has none")
+    if foreign:
+        raise ValueError(f"an unsupervised network has no epochs and no calibration; leave out {', '.join(foreign)}")
     return StdpSetting(net=copy.deepcopy(net), space=StdpSpace.of(space), recipe=train or recipe_of(net), **shared)
 
 

@@ -79,8 +79,8 @@ def exploration_page(
         "<h1>Exploration</h1>",
         f"<p>{len(found.rows)} candidates: {', '.join(told)}. The {escape(found.start)} has "
         f"{100 * baseline.accuracy:.2f} % on the validation samples and takes {baseline.memory:,} bytes. Every number "
-        "of a candidate is of the integer network that would ship; memory is weights, integers of the channels and "
-        "the membranes of all layers.</p>",
+        "of a candidate is of the integer network that would ship; memory is weights, integers of channels or neurons, "
+        "and the state of all layers.</p>",
         front_chart(found, last) if found.finished else "<p>No candidate is finished yet.</p>",
         *_picked_part(picked, found),
         "<h2>The front</h2><p>No other candidate is better in one of "

@@ -163,6 +163,11 @@ class Made:
         """What its row says of how it is quantized."""
         return {"quant": self.quant.to_dict(), "seed": self.seed}
 
+    @property
+    def certificate(self) -> dict[str, Any] | None:
+        """What was compared, once it was."""
+        return self.integers.about.certificate
+
 
 def _made(setting: Setting, number: int, candidate: Candidate, rivals: Sequence[Rival] | None) -> Made:
     net = _start(setting, number, candidate)
