@@ -71,7 +71,10 @@ def _sum(value: NDArray, operator: g.WeightedSum) -> NDArray[np.int64]:
     weight = operator.weight.codes.astype(np.int64)
     if isinstance(operator, g.Dense):
         return np.einsum("tbc,oc->tbo", value.astype(np.int64), weight)
-    return convolve(value.astype(np.int64), weight, operator.stride, operator.padding)
+    total = convolve(value.astype(np.int64), weight, operator.stride, operator.padding)
+    return (
+        total if operator.largest is None else windows(total, operator.largest.kernel, operator.largest.stride, "max")
+    )
 
 
 @dataclass
@@ -156,13 +159,18 @@ def joined(source: NDArray, skip: g.PlainSkip | PlainSkip, shape: tuple[int, ...
 def _pool(node: g.Pool, value: NDArray) -> NDArray[np.int64]:
     kernel = value.shape[-2:] if node.kernel is None else node.kernel
     stride = kernel if node.stride is None else node.stride
+    return windows(value, kernel, stride, node.kind)
+
+
+def windows(value: NDArray, kernel: tuple[int, ...], stride: tuple[int, ...], kind: str) -> NDArray:
+    """The largest or the sum of every window of [T, B, C, H, W]."""
     height, width = ((value.shape[3 + i] - kernel[i]) // stride[i] + 1 for i in range(2))
-    out = np.zeros((*value.shape[:3], height, width), np.int64)
+    out = np.zeros((*value.shape[:3], height, width), value.dtype)
     for y in range(height):
         for x in range(width):
             top, left = y * stride[0], x * stride[1]
             window = value[..., top : top + kernel[0], left : left + kernel[1]]
-            out[..., y, x] = window.max((-2, -1)) if node.kind == "max" else window.sum((-2, -1))
+            out[..., y, x] = window.max((-2, -1)) if kind == "max" else window.sum((-2, -1))
     return out
 
 
@@ -216,7 +224,9 @@ def _shape(node: g.Node, shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
         return (before[0], *((before[1 + i] - node.kernel[i]) // node.stride[i] + 1 for i in range(2)))
     if isinstance(node, g.Spiking) and isinstance(node.operator, g.Convolution):
         op = node.operator
-        sizes = ((before[1 + i] + 2 * op.padding[i] - op.weight.shape[2 + i]) // op.stride[i] + 1 for i in range(2))
+        sizes = [(before[1 + i] + 2 * op.padding[i] - op.weight.shape[2 + i]) // op.stride[i] + 1 for i in range(2)]
+        if (most := op.largest) is not None:
+            sizes = [(sizes[i] - most.kernel[i]) // most.stride[i] + 1 for i in range(2)]
         return (len(op.weight), *sizes)
     return (len(node.weight if isinstance(node, g.Readout) else node.operator.weight),)
 
@@ -275,6 +285,8 @@ def real_layer(block: SpikingBlock, value: NDArray, skip: NDArray | None) -> Rea
         natural = natural + number(norm.bias).reshape(spread)
     if isinstance(block.skip, PlainSkip):
         natural = natural + joined(skip, block.skip, natural.shape)
+    if block.largest is not None:
+        natural = windows(natural, block.largest.kernel, block.largest.stride, "max")
     return _integrate(block, natural, gain, ratio)
 
 

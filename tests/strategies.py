@@ -113,7 +113,7 @@ class Stage:
     bias: bool
     norm: bool
     skip: str  # none | plain | mapped | shared | own
-    pool: str  # none | max | sum | overlap | global
+    pool: str  # none | max | sum | overlap | global | sums | sums overlap; the last two before the neurons
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def stages() -> st.SearchStrategy[Stage]:
         bias=st.booleans(),
         norm=st.sampled_from((True, True, False)),
         skip=st.sampled_from(("none", "plain", "mapped", "shared", "own")),
-        pool=st.sampled_from(("none", "max", "sum", "overlap", "global")),
+        pool=st.sampled_from(("none", "max", "sum", "overlap", "global", "sums", "sums overlap")),
     )
 
 
@@ -226,6 +226,11 @@ class BuiltStage(nn.Module):
         padding = padding if min(size) + 2 * padding >= kernel else kernel // 2
         plain = kind == "plain"
         outputs = channels if plain else stage.channels
+        sizes = tuple((side + 2 * padding - kernel) // stage.stride + 1 for side in size)
+        before = None
+        if stage.pool.startswith("sums") and kind == "none" and min(sizes) >= 2:
+            before = MaxPool(2, 1 if stage.pool.endswith("overlap") else 2)
+            sizes = tuple((side - 2) // before.stride[0] + 1 for side in sizes)
         make: Callable[..., SpikingConv2d] = SpikingConv2d
         self.first = make(
             channels,
@@ -236,8 +241,8 @@ class BuiltStage(nn.Module):
             bias=stage.bias,
             norm=stage.norm,
             input_scale=scale,
+            pool_sums=before,
         )
-        sizes = tuple((side + 2 * padding - kernel) // stage.stride + 1 for side in size)
         self.second = None
         if kind != "none":
             skip: PlainSkip | ConvSkip = PlainSkip(stage.stride)
@@ -250,7 +255,7 @@ class BuiltStage(nn.Module):
         self.pool: nn.Module | None = None
         if stage.pool == "global":
             self.pool, sizes = GlobalSumPool(), (1, 1)
-        elif stage.pool != "none" and min(sizes) >= 2:
+        elif stage.pool in ("max", "sum", "overlap") and min(sizes) >= 2:
             step = 1 if stage.pool == "overlap" else 2
             self.pool = MaxPool(2) if stage.pool == "max" else SumPool(2, step)
             sizes = tuple((side - 2) // step + 1 for side in sizes)

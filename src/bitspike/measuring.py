@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -88,6 +89,7 @@ def _spiking_rows(
     step: Step, block: SpikingBlock, node: graph.Spiking | None, rate: Rates | None, *, first: bool, static: bool
 ) -> list[LayerCost]:
     positions = int(np.prod(step.shape[3:], dtype=np.int64))
+    sums = positions if block.largest is None else positions * math.prod(block.largest.kernel)
     spec = block.weight_spec
     with torch.no_grad():
         weights = block.quantized()
@@ -103,7 +105,7 @@ def _spiking_rows(
         norms=0 if block.norm is None else block.out_channels,
         neurons=block.out_channels * positions,
         membrane_bits=FLOAT_BITS if block.membrane_spec.is_float else block.membrane_spec.bits,
-        macs=block.weight.numel() * positions,
+        macs=block.weight.numel() * sums,
         static_input=static,
         # Pixels are no spikes: a layer that reads them has no input rate.
         input_rate=None if rate is None or static else rate.source,

@@ -6,9 +6,11 @@ import torch
 from bitspike.block import (
     ConvSkip,
     Form,
+    MaxPool,
     PlainSkip,
     SpikingConv2d,
     SpikingLinear,
+    SumPool,
     quantize_,
     real_form,
 )
@@ -234,3 +236,40 @@ def test_event_net_in_every_layout():
 def test_representations_say_the_bits():
     assert "4w4u" in repr(conv())
     assert "3, 2, 32w32u" in repr(SpikingLinear(3, 2))
+
+
+def test_pooled_sums_are_those_of_fewer_neurons():
+    """By hand: sums 1, 0 / 0, 3 of one channel; 3 fires at threshold 1, and a negative gain turns the order around."""
+    block = SpikingConv2d(1, 2, 1, norm=True, pool_sums=MaxPool(2)).eval()
+    block.membrane_spec, block.weight_spec = MembraneSpec(bits=4), WeightSpec(bits=4)
+    with torch.no_grad():
+        block.weight.fill_(1.0)
+        block.norm.weight.copy_(torch.tensor([0.5, -0.5]))
+        block.norm.bias.copy_(torch.tensor([0.0, 1.25]))
+    counts = torch.tensor([[1.0, 0.0], [0.0, 3.0]]).reshape(1, 1, 1, 2, 2)
+    assert block(counts).flatten().tolist() == [1.0, 1.0]  # 0.5 * 3 and 1.25 - 0.5 * 0
+    assert block(counts + 1).flatten().tolist() == [1.0, 0.0]  # 0.5 * 4 and 1.25 - 0.5 * 1
+    with real_form(block):
+        assert block(counts + 1).flatten().tolist() == [1.0, 0.0]
+
+
+def test_what_cannot_pool_its_sums_is_refused():
+    with pytest.raises(ValueError, match="a block that pools its sums takes no skip"):
+        conv(PlainSkip(), 4, 4, pool_sums=MaxPool(2))
+    with pytest.raises(TypeError, match=r"pool_sums is SumPool\(.*give MaxPool\(2\)"):
+        conv(pool_sums=SumPool(2))
+    block = conv(kernel_size=3, padding=0, pool_sums=MaxPool(3))
+    with pytest.raises(ValueError, match=r"gives sums of \[2, 2\]; its windows of \[3, 3\] do not fit in"):
+        block(spikes(1, 1, 2, 4, 4))
+
+
+def test_pooled_sums_train_where_the_gradient_belongs():
+    """It goes to the largest sum of the window alone; beside it, spikes of pooled sums are pooled themselves."""
+    block = SpikingConv2d(1, 1, 1, norm=False, pool_sums=MaxPool(2), pool=SumPool(2))
+    with torch.no_grad():
+        block.weight.fill_(0.4)
+    value = torch.tensor([[1.0, 2.0], [0.0, 1.0]]).repeat(2, 2).reshape(1, 1, 1, 4, 4).requires_grad_()
+    block(value).sum().backward()
+    place = torch.zeros(2, 2)
+    place[0, 1] = 0.4 * 0.8  # slope 1 - |0.8 - 1| of the spike
+    assert torch.allclose(value.grad.reshape(4, 4), place.repeat(2, 2))

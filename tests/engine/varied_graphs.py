@@ -121,8 +121,16 @@ class _Maker:
         inputs, *size = self.shapes[source]
         kernel, stride, padding = self._window(tuple(size))
         outputs = int(self.numbers.choice(self.channels))
-        operator = g.Convolution(self._weight((outputs, inputs, *kernel), source), stride, padding)
-        result = tuple((size[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in range(2))
+        weight = self._weight((outputs, inputs, *kernel), source)
+        result = [(size[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in range(2)]
+        if self.numbers.integers(4) == 0:
+            windows = [int(self.numbers.integers(1, min(3, side) + 1)) for side in result]
+            steps = [int(self.numbers.integers(1, 4)) for _ in result]
+            largest = g.Largest((windows[0], windows[1]), (steps[0], steps[1]))
+            result = [(result[i] - windows[i]) // steps[i] + 1 for i in range(2)]
+            operator = g.Convolution(weight, stride, padding, largest)
+            return self._spiking(name, source, operator, None, (outputs, *result))
+        operator = g.Convolution(weight, stride, padding)
         shape = (outputs, *result)
         kind = self.numbers.integers(4)
         skip = self._weighted(shape) if kind == 0 else self._plain(shape) if kind < 3 else None

@@ -9,6 +9,7 @@ import pytest
 import torch
 from sources import MEAN, STD, STEPS, normalized, predictions, snntorch_net, spikingjelly_net
 from torch import nn
+from torch.nn import functional
 
 from bitspike import create_model, import_torch, lower
 from bitspike.block import real_form
@@ -197,6 +198,53 @@ def test_average_pooling_before_the_neurons_goes_into_the_convolution():
     assert found.conv0.window.stride == (2, 2)
 
 
+class Tutorial(nn.Module):
+    """As snnTorch's tutorials write a network: functions pool the sums, a loop makes the time steps."""
+
+    def __init__(self, snn):
+        super().__init__()
+        self.conv1, self.lif1 = nn.Conv2d(1, 6, 3), snn.Leaky(beta=0.5)
+        self.conv2, self.norm, self.lif2 = nn.Conv2d(6, 9, 2), nn.BatchNorm2d(9), snn.Leaky(beta=0.5)
+        self.fc1, self.lif3 = nn.Linear(9, 5), snn.Leaky(beta=0.5)
+
+    def forward(self, x):
+        first, second, third = (lif.init_leaky() for lif in (self.lif1, self.lif2, self.lif3))
+        spikes = []
+        for _ in range(STEPS):
+            one, first = self.lif1(functional.max_pool2d(self.conv1(x), 2), first)
+            sums = functional.max_pool2d(self.norm(self.conv2(one)), kernel_size=(2, 2), stride=1)
+            two, second = self.lif2(sums, second)
+            three, third = self.lif3(self.fc1(two.view(len(x), -1)), third)
+            spikes.append(three)
+        return torch.stack(spikes)
+
+
+def test_max_pooling_before_the_neurons():
+    """Also behind a batch norm that turns signs around, which the pool behind it does not mind."""
+    snn = need_module("snntorch")
+    torch.manual_seed(9)
+    source = Tutorial(snn)
+    with torch.no_grad():
+        source.conv1.weight.mul_(4)
+        source.norm.weight.copy_(torch.tensor([1.5, -1.5, 0.7, -0.4, 2.0, 0.0, 1.0, -1.0, 1.0]))
+        source.norm.running_var.uniform_(0.05, 0.2)
+        source.fc1.weight.mul_(3)
+    data = load("digits", "train")
+    samples = data.inputs[:50]
+    net = import_torch(source, (1, 8, 8), STEPS, mean=MEAN, std=STD, samples=samples)
+    assert net.imported.layers[0].sources == ("conv1", "F.max_pool2d", "lif1")
+    assert net.imported.layers[1].sources == ("conv2", "norm", "F.max_pool2d", "lif2")
+    assert net.conv1.largest == ((2, 2), (2, 2))
+    assert net.conv2.largest == ((2, 2), (1, 1))
+    assert all(layer.compared.rate > 0.02 for layer in net.imported.layers[:3])
+    with torch.no_grad():
+        counts = source.eval()(normalized(data.subset(slice(50)))).sum(0)
+        ours = net.eval()(torch.from_numpy(samples)).sum(0)
+    assert torch.equal(ours.float(), counts)
+    check_integers(net, load("digits", "test"))
+    assert any(node.operator.largest for node in lower(net).graph.spiking)
+
+
 def test_colours_of_different_deviation():
     snn = need_module("snntorch")
     torch.manual_seed(6)
@@ -218,8 +266,14 @@ def test_the_source_is_left_as_it_was():
     assert net[1].weight.dtype == torch.float32
 
 
-def chain(*middle):
-    return nn.Sequential(nn.Conv2d(1, 4, 3), *middle, nn.Flatten(), nn.Linear(144, 5))
+def chain(*middle, features=144):
+    return nn.Sequential(nn.Conv2d(1, 4, 3), *middle, nn.Flatten(), nn.Linear(features, 5))
+
+
+def falling(channels):
+    norm = nn.BatchNorm2d(channels)
+    nn.init.constant_(norm.weight, -0.5)
+    return norm
 
 
 def refusals():
@@ -231,7 +285,11 @@ def refusals():
         "1 is a Synaptic, whose synaptic current": lambda snn, jelly: chain(
             snn.Synaptic(alpha=0.5, beta=0.5, init_hidden=True), lif(snn)
         ),
-        "2 pools between weights and neurons|1 pools between": lambda snn, jelly: chain(nn.MaxPool2d(1), lif(snn)),
+        "1 pools whole maps or rows between": lambda snn, jelly: chain(nn.AdaptiveAvgPool2d(1), lif(snn), features=4),
+        "2 pools what 1 pooled": lambda snn, jelly: chain(nn.MaxPool2d(2), nn.AvgPool2d(2), lif(snn), features=4),
+        "2 has a negative gain behind a max pool": lambda snn, jelly: chain(
+            nn.MaxPool2d(2), falling(4), lif(snn), features=36
+        ),
         "1 has a beta of its own": lambda snn, jelly: chain(lif(snn, beta=torch.rand(4, 1, 1))),
         "1 has a threshold of its own for every neuron": lambda snn, jelly: chain(
             lif(snn, threshold=torch.rand(4, 6, 6))

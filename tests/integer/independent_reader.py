@@ -16,7 +16,7 @@ def read(data):
     assert data[35:99].decode() == hashlib.sha256(data[:35] + data[99:]).hexdigest()
     table = json.loads(data[8 : 8 + length])
     header = json.loads(table.pop("__metadata__")["bitspike"])
-    assert header["format"] == "bitspike integer network" and header["version"] in (1, 2)
+    assert header["format"] == "bitspike integer network" and header["version"] in (1, 2, 3)
     tensors = {}
     for name, entry in table.items():
         begin, end = (8 + length + offset for offset in entry["data_offsets"])

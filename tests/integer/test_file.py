@@ -12,7 +12,7 @@ from pathlib import Path
 import independent_reader
 import numpy as np
 import pytest
-from hand_graphs import by_hand, everything, same
+from hand_graphs import by_hand, everything, fire, same
 from hypothesis import given
 from hypothesis import settings as example_settings
 from safetensors import safe_open
@@ -22,7 +22,7 @@ from bitspike.cost.integers import bytes_of
 from bitspike.integer import file
 from bitspike.integer.container import pack, unpack
 from bitspike.integer.file import About, Contents
-from bitspike.integer.graph import Graph, Spiking, WeightedSkip
+from bitspike.integer.graph import Convolution, Flatten, Graph, Input, Largest, Readout, Spiking, WeightedSkip
 from bitspike.integer.tables import narrow
 from strategies import RandomNet, plans
 
@@ -81,6 +81,19 @@ def test_constants_that_end_with_zeros_are_stored_without_them(tmp_path):
     inputs = steps.astype(np.uint8).reshape(5, 1, 2, 1, 1)
     assert IntegerNet(contents.graph).on("reference").predict(inputs)[0].tolist() == found.tolist()
     assert bytes_of(wide[2].fire) < bytes_of(replace(wide[2].fire, threshold=wide[2].fire.threshold + 1))
+
+
+def test_windows_of_sums_are_stored_and_need_the_third_version(tmp_path):
+    first = Convolution(np.ones((3, 2, 1, 1), int), (1, 1), (0, 0), Largest((2, 1), (2, 3)))
+    flat = Flatten("flat", "layer")
+    readout = Readout("readout", "flat", np.ones((2, 3 * 2 * 2), int), np.zeros(2, int), 0.5, 2)
+    entry = Input("input", "image", (2, 4, 4), 2, (0, 0), 255, 1.0)
+    contents = Contents(Graph((entry, Spiking("layer", "input", first, fire(3), None), flat, readout)))
+    header, _ = independent_reader.read(file.to_bytes(contents))
+    assert header["version"] == 3
+    assert header["graph"][1]["operator"]["largest"] == {"kernel": [2, 1], "stride": [2, 3]}
+    file.save(tmp_path / "a.bsp", contents)
+    assert same(file.load(tmp_path / "a.bsp").graph, contents.graph)
 
 
 @pytest.mark.parametrize("shift", [-1, 31, 2.0, True, 30])
@@ -239,9 +252,9 @@ def test_what_kind_of_damage_is_told(tmp_path):
 
 def test_a_newer_version_is_named_before_anything_else_is_read():
     def newer(header):
-        header.update(version=3, graph="of another kind")
+        header.update(version=4, graph="of another kind")
 
-    with pytest.raises(ValueError, match=r"has version 3 of the \.bsp format, .* reads up to 2; update bitspike"):
+    with pytest.raises(ValueError, match=r"has version 4 of the \.bsp format, .* reads up to 3; update bitspike"):
         file.from_bytes(changed(newer), "it")
 
 

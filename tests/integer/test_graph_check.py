@@ -14,7 +14,7 @@ import oracle
 from bitspike import lower
 from bitspike.integer import limits
 from bitspike.integer.check import check
-from bitspike.integer.graph import Convolution, Dense, Flatten, Graph, Input, PlainSkip, Pool, Readout, Spiking
+from bitspike.integer.graph import Convolution, Dense, Flatten, Graph, Input, Largest, PlainSkip, Pool, Readout, Spiking
 from bitspike.integer.weight import Weight
 from strategies import RandomNet, plans
 
@@ -80,6 +80,19 @@ def test_shapes_and_ranges_of_every_node():
             "first: its values have shape|first: 1 steps of shape .* are too large",
         ),
         ("first", {"operator__padding": (0, 0)}, r"second: it.*reads|second: its skip|second|third|sum"),
+        ("first", {"operator__largest": Largest((8, 1), (1, 1))}, "first: kernel height is 8; allowed: 1 to 7"),
+        ("first", {"operator__largest": Largest((1, 0), (1, 1))}, "first: kernel width is 0; allowed: 1 to 7"),
+        ("first", {"operator__largest": Largest((2, 2), (0, 1))}, "first: vertical stride is 0"),
+        (
+            "second",
+            {"operator__largest": Largest((1, 1), (1, 1))},
+            "second: it takes the largest sums .* and has a skip",
+        ),
+        (
+            "third",
+            {"skip__operator": Convolution(np.ones((6, 2, 1, 1), int), (1, 1), (0, 0), Largest((2, 2), (2, 2)))},
+            "third: its skip has shape|third: it takes the largest sums .* and has a skip",
+        ),
         ("second", {"operator": Dense(np.ones((5, 5), int))}, r"second: dense weights \[5, 5\] do not fit"),
         (
             "second",

@@ -223,3 +223,10 @@ def test_readout_is_64_bits_wide():
     got = ops.readout(torch.tensor([[[2**20, 2**20]]], dtype=torch.int32), node)
     assert got.dtype == torch.int64
     assert got.tolist() == [[[127 * 2**21, -126 * 2**20]]]
+
+
+def test_the_largest_sum_of_every_window_goes_on():
+    """Sums by a kernel of one place are twice the map; windows of 2 x 2, one row and two columns further on each."""
+    operator = graph.Convolution(np.array([[[[2]]]]), (1, 1), (0, 0), graph.Largest((2, 2), (1, 2)))
+    value = torch.tensor([[-3, -1, 0, 4], [-2, -5, 1, 1], [-7, -1, -9, -8]]).reshape(1, 1, 1, 3, 4)
+    assert ops.weighted_sum(value, operator).reshape(2, 2).tolist() == [[-2, 8], [-2, 2]]

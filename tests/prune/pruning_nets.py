@@ -69,6 +69,7 @@ class RandomNet(nn.Module):
             inputs, outputs, kernel, stride = layer.block
             scale = 2.0**-6 if layer.source == 0 and not made.events else 1.0
             pool = {"max": MaxPool(2), "sum": SumPool(2, 1)}.get(layer.pool)
+            pool_sums = MaxPool(2) if layer.pool == "sums" else None
             self.convs.append(
                 SpikingConv2d(
                     inputs,
@@ -77,6 +78,7 @@ class RandomNet(nn.Module):
                     stride=stride,
                     skip=layer.skip,
                     pool=pool,
+                    pool_sums=pool_sums,
                     input_scale=scale,
                     bias=made.bias,
                 )
@@ -119,9 +121,10 @@ def architectures(draw: st.DrawFn) -> tuple[Architecture, int]:
         )
         result = _sizes(size, kernel, stride)
         skip, skip_source = _skip(draw, shapes, result, outputs, signed=not events, first=source == 0)
-        pool = draw(st.sampled_from(("none", "max", "sum"))) if min(result) > 1 else "none"
+        pools = ("none", "max", "sum", *(("sums",) if skip is None else ()))
+        pool = draw(st.sampled_from(pools)) if min(result) > 1 else "none"
         layers.append(Layer(source, (channels, outputs, kernel, stride), pool, skip_source, skip))
-        if pool == "max":
+        if pool in ("max", "sums"):
             result = tuple(length // 2 for length in result)
         if pool == "sum":
             result = tuple(length - 1 for length in result)

@@ -12,7 +12,7 @@ from bitspike.block.base import Form, count, integers, is_watched, pair
 from bitspike.block.native import native_spikes, usable
 from bitspike.block.plain import MaxPool, SumPool
 from bitspike.block.real import real_spikes
-from bitspike.block.spiking import ConvSkip, Skip, SpikingLayer, Window
+from bitspike.block.spiking import ConvSkip, Largest, Skip, SpikingLayer, Window
 from bitspike.block.to_integers import to_node
 from bitspike.block.training import float_spikes
 from bitspike.integer import ops
@@ -23,7 +23,7 @@ FiringListener = Callable[[Tensor, int], None]
 class SpikingBlock(SpikingLayer):
     """Common base of `SpikingConv2d` and `SpikingLinear`: a spiking layer that runs in the form that is asked for.
 
-    pool: max or sum pooling that the block ends with, a block of its own in the integer form.
+    pool: max or sum pooling of the spikes, which the block ends with; a block of its own in the integer form.
     on_firing: functions that get the number of spikes, before pooling, and of places for them, at every call.
     """
 
@@ -77,6 +77,8 @@ class SpikingConv2d(SpikingBlock):
     padding defaults to half the kernel. input_scale is the real value of one unit of the input: 1 for spikes and
     counts, 1 / (255 std) for the first layer of an image network. With a skip, call it as `block(x, skip)`.
     pool: `MaxPool(2)`, say; the same network as with a block of its own behind this one, but faster to train.
+    pool_sums: `MaxPool(2)`, say: max pooling before the neurons, where many networks of other libraries have it. There
+    are fewer neurons then, and what they decide is another thing; not beside a skip. It trains with torch's operations.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class SpikingConv2d(SpikingBlock):
         skip: Skip | None = None,
         input_scale: float = 1.0,
         pool: MaxPool | SumPool | None = None,
+        pool_sums: MaxPool | None = None,
     ) -> None:
         kernel, steps = pair(kernel_size), pair(stride)
         count("SpikingConv2d", in_channels=in_channels, out_channels=out_channels)
@@ -104,6 +107,8 @@ class SpikingConv2d(SpikingBlock):
             count("ConvSkip", in_channels=skip.in_channels, kernel_size=min(side), stride=min(pair(skip.stride)))
             skip_weight = _initial(out_channels, skip.in_channels, *side)
             skip_window = Window(pair(skip.stride), (side[0] // 2, side[1] // 2))
+        if pool_sums is not None and not isinstance(pool_sums, MaxPool):
+            raise TypeError(f"SpikingConv2d: pool_sums is {pool_sums!r}; give MaxPool(2), say, or None")
         super().__init__(
             _initial(out_channels, in_channels, *kernel),
             window=Window(steps, around),
@@ -114,12 +119,14 @@ class SpikingConv2d(SpikingBlock):
             skip_window=skip_window,
             input_scale=input_scale,
             pool=pool,
+            largest=None if pool_sums is None else Largest(pool_sums.kernel, pool_sums.stride),
         )
 
     def extra_repr(self) -> str:
         """Shape, window and quantization."""
         shape = f"{self.weight.shape[1]}, {self.out_channels}, {tuple(self.weight.shape[2:])}"
-        return f"{shape}, {self.window}, {self.weight_spec.bits}w{self.membrane_spec.bits}u"
+        pooled = "" if self.largest is None else f"{self.largest}, "
+        return f"{shape}, {self.window}, {pooled}{self.weight_spec.bits}w{self.membrane_spec.bits}u"
 
 
 class SpikingLinear(SpikingBlock):

@@ -72,6 +72,7 @@ def usable(block: SpikingLayer, value: Tensor, skip: Tensor | None) -> bool:
         and (membrane.is_float or membrane.rounding != "stochastic")
         and (block.norm is None or block.bias is None)
         and not block.scale_needs_gradient
+        and block.largest is None
         and (skip is None or not (static or ops.is_static(skip) or block.input_scale != 1.0))
         and kernels_of(value.device) is not None
     )

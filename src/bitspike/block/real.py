@@ -38,6 +38,8 @@ def real_spikes(block: SpikingLayer, value: Tensor, skip: Tensor | None) -> Tens
         sums = sums + (other if channels.ratio is None else other * block.spread(torch.exp2(channels.ratio)))
     elif isinstance(block.skip, PlainSkip) and skip is not None:
         count = ops.plain_skip(skip, block.skip.stride, block.skip.channel_map).double()
+    if block.largest is not None:
+        sums = block.largest.of(sums)
     return _steps(block, sums, count, channels).to(value.dtype)
 
 

@@ -72,6 +72,21 @@ class Window(NamedTuple):
         return tuple((sizes[i] + 2 * self.padding[i] - kernel[i]) // self.stride[i] + 1 for i in range(2))
 
 
+class Largest(NamedTuple):
+    """Windows over a map of sums, without padding; the largest sum of each goes on to the neurons."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+    def sizes(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """Height and width of the result."""
+        return tuple((sizes[i] - self.kernel[i]) // self.stride[i] + 1 for i in range(2))
+
+    def of(self, sums: Tensor) -> Tensor:
+        """The largest of [T, B, C, H, W]."""
+        return ops.per_sample(lambda part: F.max_pool2d(part, self.kernel, self.stride), sums)
+
+
 class LayerWeights(NamedTuple):
     """The weight of a layer and of its convolved skip, on their grids."""
 
@@ -87,9 +102,9 @@ class LayerWeights(NamedTuple):
 class SpikingLayer(Block):
     """What a spiking layer is: weights, batch norm, skip, quantization; it gives spikes [T, B, C, ...].
 
-    weight [C, ...]; window None for a linear layer. progress (0 to 1, of training) sharpens annealed gradients;
-    stream is the layer's number in the random generator's counter. weight_gamma and skip_weight_gamma are the
-    parameters of learned scales, which `quantize_` makes.
+    weight [C, ...]; window None for a linear layer; largest: max pooling between the sums and the neurons. progress
+    (0 to 1, of training) sharpens annealed gradients; stream is the layer's number in the random generator's counter.
+    weight_gamma and skip_weight_gamma are the parameters of learned scales, which `quantize_` makes.
     """
 
     def __init__(
@@ -103,6 +118,7 @@ class SpikingLayer(Block):
         skip_weight: Tensor | None = None,
         skip_window: Window | None = None,
         input_scale: float = 1.0,
+        largest: Largest | None = None,
     ) -> None:
         super().__init__()
         self.out_channels = weight.shape[0]
@@ -118,6 +134,8 @@ class SpikingLayer(Block):
             raise ValueError(
                 f"PlainSkip.channel_map names {len(skip.channel_map)} channels; the block has {self.out_channels}"
             )
+        if skip is not None and largest is not None:
+            raise ValueError("a block that pools its sums takes no skip; pool the spikes, pool=MaxPool(2), beside one")
         if not 0 < input_scale < float("inf"):
             raise ValueError(f"input_scale is {input_scale}; it must be a positive number")
         if isinstance(skip, ConvSkip) and not own and input_scale != 1.0:
@@ -126,6 +144,7 @@ class SpikingLayer(Block):
             )
         self.skip_norm = ChannelNorm(self.out_channels) if own else None
         self.window, self.skip_window = window, skip_window
+        self.largest = largest
         self.input_scale = input_scale
         self.weight_spec = WeightSpec()
         self.weight_gamma: nn.Parameter | None = None
@@ -160,6 +179,11 @@ class SpikingLayer(Block):
                 f"{self.label} got a tensor of shape {list(value.shape)}; "
                 f"it takes {layout} with {self.weight.shape[1]} at the third place"
             )
+        if self.window is None or self.largest is None:
+            return
+        sizes, kernel = self.window.sizes(value.shape[3:], self.weight.shape[2:]), self.largest.kernel
+        if sizes[0] < kernel[0] or sizes[1] < kernel[1]:
+            raise ValueError(f"{self.label} gives sums of {list(sizes)}; its windows of {list(kernel)} do not fit in")
 
     def check_skip(self, value: Tensor, skip: Tensor) -> None:
         """Refuse a skip operand that does not meet the layer's result position by position, with a sentence."""

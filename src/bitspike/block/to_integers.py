@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bitspike.block.fold import Channels, Reach, fold, reach
-from bitspike.block.spiking import PlainSkip, SpikingLayer, Window
+from bitspike.block.spiking import Largest, PlainSkip, SpikingLayer, Window
 from bitspike.integer import graph, ops
 from bitspike.integer.weight import Weight
 
@@ -69,15 +69,16 @@ def to_node(
         skip = graph.WeightedSkip(skip_source, operator(side, block.skip_window), shift)
     elif isinstance(block.skip, PlainSkip):
         skip = graph.PlainSkip(skip_source, block.skip.stride, block.skip.channel_map, count_bound)
-    return graph.Spiking(name, source, operator(main, block.window), fire, skip)
+    return graph.Spiking(name, source, operator(main, block.window, block.largest), fire, skip)
 
 
-def operator(codes: Tensor, window: Window | None) -> graph.WeightedSum:
+def operator(codes: Tensor, window: Window | None, largest: Largest | None = None) -> graph.WeightedSum:
     """A weighted sum as plain data."""
     weight = Weight.of(codes.detach().cpu().to(torch.int16).numpy())
     if window is None:
         return graph.Dense(weight)
-    return graph.Convolution(weight, window.stride, window.padding)
+    pooled = None if largest is None else graph.Largest(largest.kernel, largest.stride)
+    return graph.Convolution(weight, window.stride, window.padding, pooled)
 
 
 def _reach(weight: Tensor, values: Tensor | Range) -> Reach:

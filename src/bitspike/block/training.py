@@ -60,7 +60,7 @@ def _current(block: SpikingLayer, weights: LayerWeights, value: Tensor, skip: Te
         current = current + _side_current(block, weights, total, side, batch=batch)
     if isinstance(block.skip, PlainSkip) and skip is not None:
         current = current + ops.plain_skip(skip, block.skip.stride, block.skip.channel_map)
-    return current
+    return current if block.largest is None else block.largest.of(current)
 
 
 def _normalized(block: SpikingLayer, total: Tensor, *, batch: bool) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 from bitspike.cost.activity import LayerActivity, layer_activity
 from bitspike.cost.rows import FLOAT_BITS, LayerCost
 from bitspike.integer.check import Value, check
-from bitspike.integer.graph import Dense, Fire, Graph, Integers, Readout, Spiking, WeightedSkip
+from bitspike.integer.graph import Convolution, Dense, Fire, Graph, Integers, Readout, Spiking, WeightedSkip
 from bitspike.integer.tables import stored, table_shift
 from bitspike.integer.weight import Weight
 
@@ -70,6 +70,7 @@ def _spiking_rows(node: Spiking, value: Value, rate: Rates | None, graph: Graph,
     fire, weight = node.fire, node.operator.weight
     positions = math.prod(value.shape[1:])
     static = graph.input.kind == "image" and node.source == graph.input.name
+    pooled = node.operator.largest if isinstance(node.operator, Convolution) else None
     main = LayerCost(
         name=node.name,
         kind="linear" if isinstance(node.operator, Dense) else "conv",
@@ -80,7 +81,7 @@ def _spiking_rows(node: Spiking, value: Value, rate: Rates | None, graph: Graph,
         norms=value.shape[0],
         neurons=math.prod(value.shape),
         membrane_bits=fire.levels.bit_length() + 1,
-        macs=math.prod(weight.shape) * positions,
+        macs=math.prod(weight.shape) * positions * (1 if pooled is None else math.prod(pooled.kernel)),
         static_input=static,
         # Pixels are no spikes: a layer that reads them has no input rate.
         input_rate=None if rate is None or static else rate.source,

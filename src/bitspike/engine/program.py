@@ -26,7 +26,7 @@ from bitspike.integer.graph import (
 from bitspike.integer.weight import GRIDS, Weight
 
 MAGIC = 0x45505342
-VERSION = 1
+VERSION = 2
 _KINDS = (Input, Spiking, Pool, Flatten, Readout)
 
 
@@ -90,6 +90,8 @@ def _operator(writer: _Writer, operator: WeightedSum) -> None:
             writer.words(1, *operator.weight.shape)
         case Convolution():
             writer.words(0, *operator.weight.shape, *operator.stride, *operator.padding)
+            pooled = operator.largest
+            writer.words(*((1, 1, 1, 1) if pooled is None else (*pooled.kernel, *pooled.stride)))
     _weight(writer, operator.weight)
 
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bitspike.integer.graph import Dense, Graph, Pool, Readout, Spiking
+from bitspike.integer.graph import Dense, Graph, Largest, Pool, Readout, Spiking
 
 Words: TypeAlias = NDArray[np.uint32]
 Bytes: TypeAlias = NDArray[np.int8]
@@ -64,12 +64,18 @@ class Sum:
     counters: int  # planes that hold sum(q * x)
     as_bytes: bool  # int8 weights that are multiplied, instead of planes that are counted
     kept_bits: int  # of an A that may be kept, 0 where the source is not static
+    largest: Largest | None  # windows of sums, of which the largest counts
     places: int = 1  # at which it is computed
     kept_at: int = 0
 
     @property
     def scratch_words(self) -> int:
-        """Counters of one place, or the sums themselves."""
+        """Counters of one place, or the sums themselves; behind them the largest ones."""
+        return self.counter_words + (0 if self.largest is None else self.outputs)
+
+    @property
+    def counter_words(self) -> int:
+        """Without the largest ones."""
         return self.outputs if self.as_bytes else words_of(self.outputs) * self.counters
 
 

@@ -122,6 +122,7 @@ def _sum(plan: Plan, operator: WeightedSum, source: str, name: str) -> Sum:
         as_bytes=as_bytes,
         counters=min(_WORD, (((1 << bits) - 1) * reach * math.prod(codes.shape[1:])).bit_length()),
         kept_bits=min(_WORD, largest.bit_length() + 1) if value.is_static else 0,
+        largest=operator.largest if isinstance(operator, Convolution) else None,
     )
 
 

@@ -237,7 +237,20 @@ def _sum(source: Source, name: str, total: Sum) -> dict[str, str]:
         "kept_at": total.kept_at,
     }
     named = {key: f"{value}u" for key, value in numbers.items()}
-    return {"source": f"&map_{total.source}"} | arrays | named
+    return {"source": f"&map_{total.source}"} | arrays | named | {"largest": _largest(source, name, total)}
+
+
+def _largest(source: Source, name: str, total: Sum) -> str:
+    if (windows := total.largest) is None:
+        return "NULL"
+    numbers = {
+        "at": total.counter_words,
+        "height": windows.kernel[0],
+        "width": windows.kernel[1],
+        "stride_rows": windows.stride[0],
+        "stride_columns": windows.stride[1],
+    }
+    return source.record("bitspike_largest", f"{name}_largest", {key: f"{value}u" for key, value in numbers.items()})
 
 
 def _pool(source: Source, name: str, window: Window) -> str:

@@ -57,6 +57,7 @@ class _Open:
     norm: Norm | None = None
     flatten: bool = False
     factor: Tensor = _ONE
+    largest: Pooling | None = None  # a max pool behind the weights
     sources: list[str] = field(default_factory=list)
 
 
@@ -126,6 +127,8 @@ class Assembler:
     def _norm(self, layer: Norm) -> None:
         if self._open is None or self._open.norm is not None:
             raise CannotImport(layer.name, "is a batch norm that does not stand right behind a Conv2d or a Linear")
+        if self._open.largest is not None:
+            _refuse_falling(layer.name, "gain", layer.gamma)
         self._open.norm = layer
         self._open.sources.append(layer.name)
 
@@ -133,15 +136,7 @@ class Assembler:
         if len(self._shape) != 3:
             raise CannotImport(layer.name, "pools rows that were flattened before; move the Flatten behind it")
         if self._open is not None:
-            movable = self._open.weights.is_convolution and not self._open.flatten
-            if layer.kind == "max" or layer.kernel is None or not movable:
-                raise CannotImport(
-                    layer.name,
-                    "pools between weights and neurons: currents, where blocks pool spikes. Put it behind the neurons "
-                    "and train a little more",
-                )
-            self._open.weights = behind_average(self._open.weights, layer)
-            self._open.sources.append(layer.name)
+            self._pooled_sums(self._open, layer)
             return
         if self._values == "input":
             raise CannotImport(layer.name, "pools the input; pool the data before, and import the rest of the network")
@@ -160,6 +155,18 @@ class Assembler:
             self._scale /= kernel[0] * kernel[1]
         if layer.kind != "max":
             self._values = "counts"
+
+    def _pooled_sums(self, behind: _Open, layer: Pooling) -> None:
+        """Pooling between weights and neurons: an average goes into the weights, a maximum into the block."""
+        if layer.kernel is None or layer.stride is None or behind.flatten or not behind.weights.is_convolution:
+            raise CannotImport(layer.name, "pools whole maps or rows between weights and neurons; pool windows of maps")
+        if behind.largest is not None:
+            raise CannotImport(layer.name, f"pools what {behind.largest.name} pooled; put neurons between the two")
+        if layer.kind == "max":
+            behind.largest = layer
+        else:
+            behind.weights = behind_average(behind.weights, layer)
+        behind.sources.append(layer.name)
 
     def _flatten(self) -> None:
         if self._open is not None:
@@ -181,18 +188,23 @@ class Assembler:
                 raise CannotImport(layer.name, "scales spikes by zero or less; scale the next weights instead")
             self._scale *= float(layer.factor.flatten()[0])
             return
-        maps = self._after(self._open.weights)
-        self._open.factor = self._open.factor * _per_channel(layer.name, "factor", layer.factor, maps)
+        factor = _per_channel(layer.name, "factor", layer.factor, self._after(self._open))
+        if self._open.largest is not None:
+            _refuse_falling(layer.name, "factor", factor)
+        self._open.factor = self._open.factor * factor
         self._open.sources.append(layer.name)
 
     def _neurons(self, layer: Neuron) -> None:
         if self._open is None:
             raise CannotImport(layer.name, "has no Conv2d or Linear right before it; every layer of ours has weights")
         done, self._open = self._open, None
-        weights, maps = done.weights, self._after(done.weights)
+        weights, maps = done.weights, self._after(done)
         channels = weights.weight.shape[0]
         threshold = _per_channel(layer.name, "threshold", layer.threshold, maps)
-        gain = _per_channel(layer.name, "gain", layer.gain, maps) * done.factor
+        gain = _per_channel(layer.name, "gain", layer.gain, maps)
+        if done.largest is not None:
+            _refuse_falling(layer.name, "gain", gain)
+        gain = gain * done.factor
         drive = _per_channel(layer.name, "constant input", layer.drive, maps)
         if bool((threshold <= 0).any()):
             raise CannotImport(layer.name, "has a threshold that is not positive; it would fire all the time")
@@ -206,6 +218,9 @@ class Assembler:
         if weights.is_convolution:
             kernel, stride, padding = (list(x) for x in (weights.weight.shape[2:], weights.stride, weights.padding))
             values |= {"kernel": kernel, "stride": stride, "padding": padding}
+        if done.largest is not None and done.largest.kernel is not None:
+            steps = done.largest.stride or done.largest.kernel
+            values["pool_sums"] = {"kernel": list(done.largest.kernel), "stride": list(steps)}
         name = self._table("conv" if weights.is_convolution else "linear", weights.name, **values)
         self.made.parameters |= {f"{name}.{key}": value for key, value in fixed.parameters.items()}
         membrane = _membrane(layer, float(threshold))
@@ -214,13 +229,17 @@ class Assembler:
         if done.flatten:
             self._flatten()
 
-    def _after(self, weights: Weighted) -> tuple[int, ...]:
-        """Shape of what a weighted layer gives."""
+    def _after(self, layer: _Open) -> tuple[int, ...]:
+        """Shape of what a weighted layer gives, behind its pool if it has one."""
+        weights, pool = layer.weights, layer.largest
         outputs = weights.weight.shape[0]
         if not weights.is_convolution:
             return (outputs,)
         kernel, stride, padding = weights.weight.shape[2:], weights.stride, weights.padding
-        sizes = ((self._shape[1 + i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in range(2))
+        sizes = [(self._shape[1 + i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in range(2)]
+        if pool is not None and pool.kernel is not None:
+            steps = pool.stride or pool.kernel
+            sizes = [(sizes[i] - pool.kernel[i]) // steps[i] + 1 for i in range(2)]
         return (outputs, *sizes)
 
     # ---- the end ----
@@ -281,6 +300,12 @@ def _per_channel(name: str, what: str, value: Tensor, shape: tuple[int, ...]) ->
     if bool((rows != rows[:, :1]).any()):
         raise CannotImport(name, f"has a {what} of its own for every neuron; blocks have one per channel")
     return rows[:, 0]
+
+
+def _refuse_falling(name: str, what: str, factor: Tensor) -> None:
+    """Behind a maximum: blocks take it last, and a negative factor would make a minimum of it."""
+    if bool((factor < 0).any()):
+        raise CannotImport(name, f"has a negative {what} behind a max pool; put the pool behind it, and train a little")
 
 
 def _size(shape: Sequence[int]) -> int:

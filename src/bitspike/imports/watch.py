@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from bitspike.imports.layers import CannotImport, Seen
 from bitspike.imports.torch_modules import is_layer, is_multi_step, is_neuron, layer_of
@@ -134,11 +135,56 @@ def _run(twin: nn.Module, names: dict[int, str], calls: list[Tensor]) -> list[Ev
     return events
 
 
+_POOLS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
+    "max_pool2d": (nn.MaxPool2d, ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")),
+    "avg_pool2d": (
+        nn.AvgPool2d,
+        ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
+    ),
+    "adaptive_avg_pool2d": (nn.AdaptiveAvgPool2d, ("output_size",)),
+}
+"""Functions of torch.nn.functional that are layers without parameters: the module of each, what they are given."""
+
+
+class _Functions(TorchFunctionMode):
+    """Notes pooling that is called as a function, as in `F.max_pool2d(self.conv(x), 2)`, like a layer.
+
+    within: how many layers are at work, whose own calls are theirs.
+    """
+
+    def __init__(self, events: list[Event]) -> None:
+        super().__init__()
+        self.events = events
+        self.within = 0
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call it, and note it if it pools."""
+        named = dict(kwargs or {})
+        result = function(*args, **named)
+        name = getattr(function, "__name__", "").removeprefix("_").removesuffix("_with_indices")
+        if self.within or name not in _POOLS:
+            return result
+        made, order = _POOLS[name]
+        value = args[0] if args else named.pop("input")
+        options = dict(zip(order, args[1:], strict=False)) | named
+        given = result[0] if isinstance(result, tuple) else result
+        if options.get("stride") in ((), []):  # how functions in C say: as the kernel
+            options["stride"] = None
+        event = Event(f"F.{name}", made(**options), value.double().clone(), given.double().clone(), (value, given))
+        self.events.append(event)
+        return result
+
+
 @contextmanager
 def _hooks(twin: nn.Module, names: dict[int, str], events: list[Event]) -> Iterator[None]:
     handles = []
+    functions = _Functions(events)
+
+    def enter(part: nn.Module, operands: tuple[Any, ...]) -> None:
+        functions.within += 1
 
     def note(part: nn.Module, operands: tuple[Any, ...], result: Any) -> Any:
+        functions.within -= 1
         first = result[0] if isinstance(result, tuple) else result
         given = next((operand for operand in operands if isinstance(operand, Tensor)), None)
         if given is None or not isinstance(first, Tensor):
@@ -153,9 +199,10 @@ def _hooks(twin: nn.Module, names: dict[int, str], events: list[Event]) -> Itera
         if id(part) in inside or not is_layer(part):
             continue
         inside |= {id(child) for child in part.modules()}
-        handles.append(part.register_forward_hook(note))
+        handles += [part.register_forward_pre_hook(enter), part.register_forward_hook(note)]
     try:
-        yield
+        with functions:
+            yield
     finally:
         for handle in handles:
             handle.remove()
@@ -213,7 +260,7 @@ def _unlinked(owner: str, *, silent: bool) -> str:
         )
     return (
         f"does not read what {owner} gives: between them is an operation that is no module (a skip that is added, a "
-        "function such as F.max_pool2d, a coding of the input, a recurrence). Only chains can be imported; write "
+        "function other than pooling, a coding of the input, a recurrence). Only chains can be imported; write "
         "functions as modules"
     )
 

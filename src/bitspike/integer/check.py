@@ -130,6 +130,8 @@ def _input(node: Input) -> Value:
 
 def _spiking(node: Spiking, source: Value, values: dict[str, Value]) -> Value:
     shape = _sum_shape(node.operator, source.shape)
+    if node.skip is not None and _is_pooled(node):
+        raise ValueError("it takes the largest sums of windows and has a skip; allowed: one of the two")
     _check_fire(node.fire, shape[0], node.skip.bound if isinstance(node.skip, PlainSkip) else 0)
     side = None
     if isinstance(node.skip, WeightedSkip):
@@ -172,7 +174,23 @@ def _map(operator: Convolution, source: tuple[int, ...]) -> tuple[int, int]:
     height, width = (window_size(padded[i], kernel[i], stride[i], 0) for i in range(2))
     if source[0] * math.prod(kernel) * height * width > limits.MOST_UNFOLDED:
         raise ValueError(f"its windows hold more than {limits.MOST_UNFOLDED} values")
-    return height, width
+    if operator.largest is None:
+        return height, width
+    return _windows(operator.largest.kernel, operator.largest.stride, height, width)
+
+
+def _windows(kernel: tuple[int, int], stride: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    """How many windows of a pool a map has each way; refuses those that do not lie within it."""
+    _within("kernel height", kernel[0], 1, height)
+    _within("kernel width", kernel[1], 1, width)
+    _within("vertical stride", stride[0], 1, limits.LARGEST_SIDE)
+    _within("horizontal stride", stride[1], 1, limits.LARGEST_SIDE)
+    return window_size(height, kernel[0], stride[0], 0), window_size(width, kernel[1], stride[1], 0)
+
+
+def _is_pooled(node: Spiking) -> bool:
+    operators = [node.operator, *([node.skip.operator] if isinstance(node.skip, WeightedSkip) else [])]
+    return any(isinstance(operator, Convolution) and operator.largest is not None for operator in operators)
 
 
 def _check_fire(fire: Fire, channels: int, bound: int) -> None:
@@ -226,12 +244,7 @@ def _pool(node: Pool, source: Value) -> Value:
     if node.kernel is None and node.stride is not None:
         raise ValueError("it pools the whole map, kernel is missing, yet it has a stride")
     kernel = node.kernel or (height, width)
-    stride = node.stride or kernel
-    _within("kernel height", kernel[0], 1, height)
-    _within("kernel width", kernel[1], 1, width)
-    _within("vertical stride", stride[0], 1, limits.LARGEST_SIDE)
-    _within("horizontal stride", stride[1], 1, limits.LARGEST_SIDE)
-    sides = (window_size(height, kernel[0], stride[0], 0), window_size(width, kernel[1], stride[1], 0))
+    sides = _windows(kernel, node.stride or kernel, height, width)
     values = source.range if node.kind == "max" else proof.summed(source.range, math.prod(kernel))
     return Value((channels, *sides), values)
 

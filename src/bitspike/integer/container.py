@@ -23,7 +23,7 @@ OTHER_KINDS = {
     "bitspike STDP state": "the `bitspike train` command that began the run goes on from it",
 }
 """What else lies in such files, and what it is good for."""
-VERSION = 2
+VERSION = 3
 
 Tensors: TypeAlias = dict[str, NDArray[np.integer[Any]]]
 

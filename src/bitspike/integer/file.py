@@ -81,7 +81,7 @@ def to_bytes(contents: Contents) -> bytes:
     nodes, tensors = to_plain(contents.graph)
     header = {
         "format": KIND,
-        "version": VERSION if any("table_shift" in node.get("fire", {}) for node in nodes) else 1,
+        "version": _version(nodes),
         "graph": nodes,
         "notes": list(contents.notes),
         **vars(contents.about),
@@ -100,6 +100,13 @@ def from_bytes(data: bytes, where: object, *, verify: bool = True) -> Contents:
         raise ValueError(f"{where} holds no network that could be run: {error}") from None
     about = About(header["provenance"], header["results"], header["certificate"])
     return Contents(graph, tuple(header["notes"]), about)
+
+
+def _version(nodes: list[dict[str, Any]]) -> int:
+    """The first version of the format that has all these keys, so that older readers take what they can."""
+    if any("largest" in node.get("operator", {}) for node in nodes):
+        return VERSION
+    return 2 if any("table_shift" in node.get("fire", {}) for node in nodes) else 1
 
 
 def _refuse_other_keys(header: Mapping[str, Any]) -> None:

@@ -66,12 +66,24 @@ class Fire:
 
 
 @dataclass(frozen=True)
+class Largest:
+    """Windows over a map of sums, without padding; of each one the largest sum counts."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Convolution:
-    """A = sum(W * x) over a window; x is padded with zeros (pixels: with their zero point)."""
+    """A = sum(W * x) over a window; x is padded with zeros (pixels: with their zero point).
+
+    largest: max pooling before the neurons; A is then the largest sum of a window of it.
+    """
 
     weight: Weight  # [C_out, C_in, kh, kw]; arrays are taken too
     stride: tuple[int, int]
     padding: tuple[int, int]
+    largest: Largest | None = None  # not beside a skip
 
     def __post_init__(self) -> None:
         _as_weight(self)

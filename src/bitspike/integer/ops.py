@@ -53,7 +53,9 @@ def center(samples: Tensor, node: Input) -> Tensor:
 
 
 def weighted_sum(value: Tensor, operator: WeightedSum) -> Tensor:
-    """A = sum(W * x), exactly: in float32 while no partial sum can reach 2^24, else in float64.
+    """A = sum(W * x), or the largest of a window of them, exactly.
+
+    In float32 while no partial sum can reach 2^24, else in float64.
 
     Float32 only on a CPU, whose convolutions are direct or matrix products; a GPU may choose transforms or narrower
     operands.
@@ -67,6 +69,8 @@ def weighted_sum(value: Tensor, operator: WeightedSum) -> Tensor:
     def apply(samples: Tensor) -> Tensor:
         if isinstance(operator, Convolution):
             total = F.conv2d(samples.to(real), weight.to(real), None, operator.stride, operator.padding)
+            if operator.largest is not None:
+                total = F.max_pool2d(total, operator.largest.kernel, operator.largest.stride)
         else:
             total = F.linear(samples.to(real), weight.to(real))
         return torch.round(total).to(torch.int32)

@@ -21,6 +21,7 @@ from bitspike.integer.graph import (
     Flatten,
     Graph,
     Input,
+    Largest,
     Node,
     PlainSkip,
     Pool,
@@ -172,8 +173,15 @@ def _operator(table: Table) -> WeightedSum:
     if table.text("operator", "convolution", "dense") == "dense":
         table.keys("operator", "weight")
         return Dense(_weight(table.table("weight"), 2))
-    table.keys("operator", "weight", "stride", "padding")
-    return Convolution(_weight(table.table("weight"), 4), table.pair("stride"), table.pair("padding"))
+    pooled = ("largest",) if "largest" in table.value else ()
+    table.keys("operator", "weight", "stride", "padding", *pooled)
+    largest = _largest(table.table("largest")) if pooled else None
+    return Convolution(_weight(table.table("weight"), 4), table.pair("stride"), table.pair("padding"), largest)
+
+
+def _largest(table: Table) -> Largest:
+    table.keys("kernel", "stride")
+    return Largest(table.pair("kernel"), table.pair("stride"))
 
 
 def _weight(table: Table, axes: int) -> Weight:

@@ -31,14 +31,17 @@ def _shape(node: Node, found: dict[str, Shape]) -> Shape:  # noqa: PLR0911
         case Spiking(operator=Convolution() as operator):
             _, height, width = found[node.source]
             kernel, stride, padding = operator.weight.shape[2:], operator.stride, operator.padding
-            sizes = (window_size((height, width)[i], kernel[i], stride[i], padding[i]) for i in range(2))
+            sizes = [window_size((height, width)[i], kernel[i], stride[i], padding[i]) for i in range(2)]
+            if operator.largest is not None:
+                pooled = operator.largest
+                sizes = [window_size(sizes[i], pooled.kernel[i], pooled.stride[i], 0) for i in range(2)]
             return (len(operator.weight), *sizes)
         case Pool():
             channels, height, width = found[node.source]
             if node.kernel is None:
                 return (channels, 1, 1)
             steps = node.stride or node.kernel
-            sizes = (window_size((height, width)[i], node.kernel[i], steps[i], 0) for i in range(2))
+            sizes = [window_size((height, width)[i], node.kernel[i], steps[i], 0) for i in range(2)]
             return (channels, *sizes)
         case Flatten():
             return (math.prod(found[node.source]),)

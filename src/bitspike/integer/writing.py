@@ -73,6 +73,8 @@ class _Writer:
         found["weight"] = self.weight(node, f"{prefix}weight", operator.weight)
         if isinstance(operator, Convolution):
             found |= {"stride": list(operator.stride), "padding": list(operator.padding)}
+            if (largest := operator.largest) is not None:
+                found["largest"] = {"kernel": list(largest.kernel), "stride": list(largest.stride)}
         return found
 
     def skip(self, node: Spiking) -> dict[str, Any] | None:

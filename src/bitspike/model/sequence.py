@@ -29,7 +29,7 @@ DEFAULT_LAYERS: tuple[dict[str, Any], ...] = (
 
 _WEIGHTED = ("channels", "bias", "norm", "eps", "input_scale")
 _KEYS: dict[str, tuple[str, ...]] = {
-    "conv": (*_WEIGHTED, "kernel", "stride", "padding"),
+    "conv": (*_WEIGHTED, "kernel", "stride", "padding", "pool_sums"),
     "linear": _WEIGHTED,
     "max_pool": ("kernel", "stride"),
     "sum_pool": ("kernel", "stride"),
@@ -45,7 +45,8 @@ class SequenceNet(nn.Module):
     """Layers one after the other, each told by a table; `bitspike import` makes them.
 
     layers: tables with `kind` (conv, linear, max_pool, sum_pool, global_sum_pool, flatten, readout), `name`, and what
-    the kind has: channels, kernel, stride, padding, bias, norm, eps, input_scale. A readout is last.
+    the kind has: channels, kernel, stride, padding, bias, norm, eps, input_scale; pool_sums of a conv is a table of
+    kernel and stride, max pooling before its neurons. A readout is last.
     bound: the largest event count; None for images.
     """
 
@@ -146,12 +147,23 @@ def _conv(table: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[nn.Module, 
         _pair(table["kernel"]),
         stride=_pair(table.get("stride", 1)),
         padding=_pair(table["padding"]) if "padding" in table else None,
+        pool_sums=_pool_sums(table.get("pool_sums")),
         **_common(table),
     )
     _set_eps(block, table)
     window = block.window
     sizes = shape[1:] if window is None else window.sizes(shape[1:], block.weight.shape[2:])
+    sizes = sizes if block.largest is None else block.largest.sizes(sizes)
     return block, (block.out_channels, *sizes)
+
+
+def _pool_sums(table: Any) -> MaxPool | None:
+    if table is None:
+        return None
+    if not isinstance(table, Mapping) or not set(table) <= {"kernel", "stride"} or "kernel" not in table:
+        raise ValueError(f"layers: pool_sums is {table!r}; give a table with kernel and, if it differs, stride")
+    kernel = _pair(table["kernel"])
+    return MaxPool(kernel, _pair(table.get("stride", kernel)))
 
 
 def _linear(table: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:

@@ -178,11 +178,14 @@ static void run_planes(const bs_work *work, int from, int to) {
     const window main = window_of(&node->op, work->source_value, &work->lists, work->steps);
     window skip = {0};
     if (node->skip == SKIP_WEIGHTED) skip = window_of(&node->skip_op, work->skip_value, &work->skip_lists, work->steps);
+    gathering gather;
+    const bool largest = bs_takes_largest(&node->op);
+    if (largest) make_gathering(&gather, node, work->source_value);
     for (int y = from; y < to; y++) {
         for (int x = 0, at = 0; x < value->width; x += group, at += chunk) {
             const uint8_t *edge = ragged && x + group > value->width ? last_edge : NULL;
             for (int offset = 0; offset < chunk; offset += VECTOR)
-                vector_steps(work, &main, &skip, y, x, at, offset, edge);
+                vector_steps(work, &main, &skip, largest ? &gather : NULL, y, x, at, offset, edge);
         }
     }
 }

@@ -477,6 +477,31 @@ static void sum_block(const bs_operator *op, const bs_value *from, const uint8_t
     for (int q = 0; q < count; q++) sum_listed(op, from, lists, t, y, x + q, sum + (size_t)q * width);
 }
 
+/* The convolution that gives, at every output pixel, the sum at one place of its window of sums: with larger steps, and
+ * begun further on. */
+static bs_operator at_place(const bs_operator *op, int place_y, int place_x) {
+    bs_operator moved = *op;
+    moved.pad_y -= place_y * op->stride_y;
+    moved.pad_x -= place_x * op->stride_x;
+    moved.stride_y *= op->most_stride_y;
+    moved.stride_x *= op->most_stride_x;
+    return moved;
+}
+
+/* The largest sums of the windows of BLOCK neighbouring outputs. `parts->other` is free: such a layer has no skip. */
+static void largest_block(const bs_operator *op, const bs_value *from, const uint8_t *map, const bs_lists *lists, int t,
+                          int y, int x, int count, const lane_scratch *parts) {
+    const size_t numbers_of_all = (size_t)count * bs_round_up((size_t)op->outputs, 16);
+    for (int place = 0; place < op->most_y * op->most_x; place++) {
+        const bs_operator moved = at_place(op, place / op->most_x, place % op->most_x);
+        int32_t *restrict sum = place == 0 ? parts->sum : parts->other;
+        sum_block(&moved, from, map, lists, t, y, x, count, parts, sum);
+        if (place == 0) continue;
+        int32_t *restrict most = parts->sum;
+        for (size_t i = 0; i < numbers_of_all; i++) most[i] = sum[i] > most[i] ? sum[i] : most[i];
+    }
+}
+
 static bool is_plain(const bs_work *work) {
     return work->node->skip == SKIP_NONE && !work->node->fire.stochastic && !work->node->fire.soft &&
            work->membranes == NULL;
@@ -495,7 +520,9 @@ static void run_lanes(const bs_work *work, int from, int to) {
             for (int q = 0; q < count && (!plain || work->state); q++)
                 begin_pixel(work, y, x + q, parts.membrane + (size_t)q * width);
             for (int t = 0; t < work->steps; t++) {
-                if (t == 0 || !fixed)
+                if ((t == 0 || !fixed) && bs_takes_largest(&node->op))
+                    largest_block(&node->op, work->source_value, work->source, &work->lists, t, y, x, count, &parts);
+                else if (t == 0 || !fixed)
                     sum_block(&node->op, work->source_value, work->source, &work->lists, t, y, x, count, &parts,
                               parts.sum);
                 if (plain) {

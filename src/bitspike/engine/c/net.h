@@ -17,6 +17,7 @@
 enum { MOST_VECTOR = 64 };       /* bytes */
 enum { MOST_PLANES = 40 };       /* bit planes of a sum while it is worked on */
 enum { MOST_COUNT_PLANES = 24 }; /* bit planes of a count */
+enum { MOST_PLACES = 4 };        /* columns of a window of sums, for the event-driven kernel */
 #define UNREACHED INT32_MIN
 
 typedef enum { NODE_INPUT = 0, NODE_SPIKING, NODE_POOL, NODE_FLATTEN, NODE_READOUT } bs_kind;
@@ -39,7 +40,8 @@ typedef struct bs_value {
 /* A weighted sum of one source, with the tables of the kernels that compute it. */
 typedef struct bs_operator {
     int outputs, inputs, kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x;
-    bool flat_order; /* weights of a dense layer: all positions of an input channel side by side */
+    int most_y, most_x, most_stride_y, most_stride_x; /* windows of sums of which the largest counts; 1 x 1: of one */
+    bool flat_order;                                  /* weights of a dense layer: all positions of an input channel side by side */
     bs_grid grid;
     int bits;
     int64_t bound;         /* of the sum */
@@ -140,10 +142,26 @@ void *bs_keep(bs_net *net, size_t count, size_t size);
 bool bs_program_read(bs_net *net, const uint8_t *program, size_t size, char *error, size_t error_size);
 bool bs_tables_make(bs_net *net, char *error, size_t error_size);
 
+static inline bool bs_takes_largest(const bs_operator *op) {
+    return op->most_y > 1 || op->most_x > 1 || op->most_stride_y > 1 || op->most_stride_x > 1;
+}
 static inline int bs_bit_length(uint64_t value) { return value ? 64 - __builtin_clzll(value) : 0; }
 static inline size_t bs_round_up(size_t value, size_t to) { return (value + to - 1) / to * to; }
 
 /* Lays a value out for vectors of so many bytes: bytes of pixels, rows, planes and steps. */
 void bs_value_layout(bs_value *value, size_t vector);
+
+/* The vectors of sums, side by side, that the windows of one vector of results reach over. */
+static inline int bs_vectors_of_windows(const bs_operator *op, const bs_value *result) {
+    return ((result->group - 1) * op->most_stride_x + op->most_x + result->group - 1) / result->group;
+}
+
+/* The map of all sums, of which the largest of each window is left in `result`. */
+static inline bs_value bs_map_of_sums(const bs_operator *op, const bs_value *from, const bs_value *result) {
+    bs_value sums = *result;
+    sums.height = (from->height + 2 * op->pad_y - op->kernel_y) / op->stride_y + 1;
+    sums.width = (from->width + 2 * op->pad_x - op->kernel_x) / op->stride_x + 1;
+    return sums;
+}
 
 #endif

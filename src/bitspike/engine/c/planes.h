@@ -183,6 +183,71 @@ ALONE int weighted_sum(const window *seen, int t, int y, int x, int offset, vec 
     return subtract(sum, width, parts, number_width, 0);
 }
 
+/* How the sums of neighbouring pixels are gathered: from `vectors` of them, side by side in the map of sums, those that are
+ * at place p of the windows of one vector of results. A pixel is whole lanes, so whole lanes move. */
+typedef struct {
+    int vectors, width; /* width: of the map of sums */
+    int group;          /* pixels of a vector */
+    numbers from[MOST_PLACES][MOST_PLACES];
+    vec there[MOST_PLACES][MOST_PLACES]; /* [place][vector]: which lanes come from it */
+} gathering;
+
+static void make_gathering(gathering *to, const bs_node *node, const bs_value *source) {
+    const bs_operator *op = &node->op;
+    const int group = to->group = node->value.group, lanes = LANES / group; /* of a pixel */
+    to->vectors = bs_vectors_of_windows(op, &node->value);
+    to->width = bs_map_of_sums(op, source, &node->value).width;
+    for (int p = 0; p < op->most_x; p++) {
+        for (int v = 0; v < to->vectors; v++) {
+            numbers there;
+            for (int i = 0; i < LANES; i++) {
+                const int column = i / lanes * op->most_stride_x + p;
+                there[i] = -(column / group == v);
+                to->from[p][v][i] = column % group * lanes + i % lanes;
+            }
+            to->there[p][v] = (vec)there;
+        }
+    }
+}
+
+/* The larger of two numbers in two's complement, in `most`. */
+INLINE void keep_larger(vec *most, const vec *other, int width) {
+    vec less = (vec){0};
+    for (int k = 0; k < width - 1; k++) less = borrow(most[k], other[k], less);
+    less = borrow(~most[width - 1], ~other[width - 1], less); /* signs: the other way around */
+    for (int k = 0; k < width; k++) most[k] = choose(less, other[k], most[k]);
+}
+
+/* The same as `weighted_sum`, of the largest sums of windows. */
+ALONE int largest_sum(const window *seen, const gathering *gather, int t, int y, int x, int offset, vec *sum) {
+    const bs_operator *op = seen->op;
+    const int left = x * op->most_stride_x, group = gather->group;
+    vec most[MOST_PLACES][MOST_PLANES + 34];
+    int width = 0;
+    for (int v = 0; v < gather->vectors; v++) {
+        if (v > 0 && left + v * group >= gather->width) { /* beyond the map: nobody looks at what is there */
+            for (int k = 0; k < width; k++) most[v][k] = (vec){0};
+            continue;
+        }
+        for (int row = 0; row < op->most_y; row++) {
+            const int at = y * op->most_stride_y + row;
+            width = weighted_sum(seen, t, at, left + v * group, offset, row == 0 ? most[v] : sum);
+            if (row > 0) keep_larger(most[v], sum, width);
+        }
+    }
+    for (int p = 0; p < op->most_x; p++) {
+        vec place[MOST_PLANES + 34];
+        vec *to = p == 0 ? sum : place;
+        for (int k = 0; k < width; k++) {
+            to[k] = (vec){0};
+            for (int v = 0; v < gather->vectors; v++)
+                to[k] |= (vec)taken((numbers)most[v][k], gather->from[p][v]) & gather->there[p][v];
+        }
+        if (p > 0) keep_larger(sum, place, width);
+    }
+    return width;
+}
+
 /* Shifts every channel by its own amount and fills up to `planes` with the sign. */
 ALONE void shift(vec *sum, int width, int base, int stages, const uint8_t *masks, int planes) {
     if (base > 0) {
@@ -311,8 +376,8 @@ ALONE vec fire_soft_skip(const bs_fire *fire, vec *sum, vec *membrane, const uin
 }
 
 /* One vector of channels of one group of pixels, all steps. */
-ALONE void vector_steps(const bs_work *work, const window *seen, const window *skip_seen, int y, int x, int at,
-                        int offset, const uint8_t *edge) {
+ALONE void vector_steps(const bs_work *work, const window *seen, const window *skip_seen, const gathering *gather, int y,
+                        int x, int at, int offset, const uint8_t *edge) {
     const bs_node *node = work->node;
     const bs_fire *fire = &node->fire;
     const bs_value *value = &node->value;
@@ -328,7 +393,7 @@ ALONE void vector_steps(const bs_work *work, const window *seen, const window *s
     }
     for (int t = 0; t < work->steps; t++) {
         vec sum[MOST_PLANES + 34], joined = (vec){0};
-        int width = weighted_sum(seen, t, y, x, offset, sum);
+        int width = gather ? largest_sum(seen, gather, t, y, x, offset, sum) : weighted_sum(seen, t, y, x, offset, sum);
         shift(sum, width, fire->shift_base, fire->shift_stages,
               fire->shift_masks + (size_t)offset * (size_t)fire->shift_stages, fire->sum_planes);
         if (weighted) {

@@ -10,7 +10,7 @@
 
 #include "net.h"
 
-enum { MAGIC = 0x45505342, PROGRAM_VERSION = 1 }; /* "BSPE" */
+enum { MAGIC = 0x45505342, PROGRAM_VERSION = 2 }; /* "BSPE" */
 enum { MOST_NODES = 4096, MOST_CHANNELS = 65535, MOST_SIDE = 8192, MOST_STEPS = 65535, MOST_CLASSES = 65535 };
 #define MOST_NEURONS ((int64_t)1 << 26)
 #define MOST_WEIGHTS ((int64_t)1 << 30)
@@ -180,6 +180,21 @@ static void read_weights(reader *r, bs_operator *op, int64_t inputs, const bs_va
     op->bound *= from->bound;
 }
 
+/* The windows of sums of which the largest counts; they make the map of `result` smaller. */
+static void read_largest(reader *r, bs_operator *op, bs_value *result) {
+    op->most_y = ranged(r, "the window of sums", 1, MOST_SIDE);
+    op->most_x = ranged(r, "the window of sums", 1, MOST_SIDE);
+    op->most_stride_y = ranged(r, "the stride of sums", 1, MOST_SIDE);
+    op->most_stride_x = ranged(r, "the stride of sums", 1, MOST_SIDE);
+    if (r->failed) return;
+    if (op->most_y > result->height || op->most_x > result->width) {
+        fail(r, "a window of sums is larger than their map");
+        return;
+    }
+    shape(r, result, result->channels, (result->height - op->most_y) / op->most_stride_y + 1,
+          (result->width - op->most_x) / op->most_stride_x + 1);
+}
+
 static void read_operator(reader *r, bs_operator *op, const bs_value *from, bs_value *result) {
     int dense = ranged(r, "the operator", 0, 1);
     op->outputs = ranged(r, "the number of outputs", 1, MOST_CHANNELS);
@@ -196,6 +211,7 @@ static void read_operator(reader *r, bs_operator *op, const bs_value *from, bs_v
         op->kernel_x = from->width;
         op->stride_y = op->stride_x = 1;
         op->pad_y = op->pad_x = 0;
+        op->most_y = op->most_x = op->most_stride_y = op->most_stride_x = 1;
         shape(r, result, op->outputs, 1, 1);
     } else {
         op->inputs = ranged(r, "the number of inputs", 1, MOST_CHANNELS);
@@ -213,6 +229,7 @@ static void read_operator(reader *r, bs_operator *op, const bs_value *from, bs_v
         int64_t width = (int64_t)from->width + 2 * op->pad_x - op->kernel_x;
         if (!r->failed && (height < 0 || width < 0)) fail(r, "the window is larger than the map");
         shape(r, result, op->outputs, height / op->stride_y + 1, width / op->stride_x + 1);
+        read_largest(r, op, result);
     }
     if (!r->failed) read_weights(r, op, op->inputs, from);
 }
@@ -282,11 +299,13 @@ static void read_skip(reader *r, bs_net *net, int index, bs_node *node) {
     }
     const bs_value *from = source(r, net, index);
     if (r->failed) return;
+    if (bs_takes_largest(&node->op)) fail(r, "a layer that takes the largest of its sums has a skip");
     node->skip_source = index_of(net, from);
     const bs_value *to = &node->value;
     if (node->skip == SKIP_WEIGHTED) {
         bs_value result = {0};
         read_operator(r, &node->skip_op, from, &result);
+        if (!r->failed && bs_takes_largest(&node->skip_op)) fail(r, "a skip takes the largest of its sums");
         if (!r->failed && (result.channels != to->channels || result.height != to->height || result.width != to->width))
             fail(r, "the skip's map does not meet the layer's");
         node->fire.skip_shift = words(r, net, "the skip's shifts", (size_t)to->channels, (size_t)node->fire.width);

@@ -315,12 +315,14 @@ static bool planes_possible(const bs_net *net, const bs_node *node) {
     if (net->kernel == BS_LANES || net->kernel == BS_DENSE) return false;
     if (net->nodes[node->source].value.planes == 0 || node->op.bits > bits) return false;
     if (node->fire.stochastic || node->fire.counts > 1) return false;
+    if (node->op.most_x > MOST_PLACES || node->op.most_stride_x > MOST_PLACES) return false;
     if (node->skip != SKIP_NONE && net->nodes[node->skip_source].value.planes == 0) return false;
     return node->skip != SKIP_WEIGHTED || node->skip_op.bits <= bits;
 }
 
 static bool dense_possible(const bs_net *net, const bs_node *node) {
     if (net->nodes[node->source].value.planes == 0 || net->kernel == BS_LANES || net->kernel == BS_PLANES) return false;
+    if (bs_takes_largest(&node->op)) return false;
     if (net->kernel == BS_DENSE) return node->op.bits <= FORCED_PLANE_BITS;
     return net->kernels->fast_popcount && node->op.bits <= AUTO_DENSE_BITS &&
            net->nodes[node->source].value.planes <= 3;
@@ -330,10 +332,12 @@ static bool make_spiking(bs_net *net, bs_node *node) {
     bool weighted = node->skip == SKIP_WEIGHTED;
     node->can_planes = planes_possible(net, node);
     if (node->can_planes) {
+        const bs_value *from = &net->nodes[node->source].value;
+        const bs_value sums = bs_map_of_sums(&node->op, from, &node->value);
         bool fits = true;
         if (!make_constants(net, node, &fits)) return false;
         node->can_planes =
-            fits && make_rows(net, &node->op, &net->nodes[node->source].value, &node->value) &&
+            fits && make_rows(net, &node->op, from, &sums) &&
             (!weighted || make_rows(net, &node->skip_op, &net->nodes[node->skip_source].value, &node->value));
     }
     node->can_dense = dense_possible(net, node);

@@ -38,6 +38,13 @@ typedef struct {
     const uint8_t *zero; /* of a frame: [channels] */
 } bitspike_map;
 
+/* Max pooling before the neurons: windows of sums, of each of which the largest counts. */
+typedef struct {
+    uint32_t at; /* words of the scratch before the largest sums */
+    uint32_t height, width;
+    uint32_t stride_rows, stride_columns;
+} bitspike_largest;
+
 /* A = sum(W * x) at every place of a window, W packed in `bits` planes in the order kernel row, kernel column,
  * input channel, plane, output channel. With q the number in the planes, W = factor * q - offset. Where 8-bit weights
  * meet wide values, W is `bytes` in the same order instead: there multiplying is less work than counting bits. */
@@ -53,6 +60,7 @@ typedef struct {
     uint32_t counters;       /* planes that hold sum(q * x); with bytes unused */
     uint32_t kept_bits;      /* bits of an A that may be kept, 0: the source is not static */
     uint32_t kept_at;        /* where, in the arena */
+    const bitspike_largest *largest; /* none: every place has one sum */
 } bitspike_sum;
 
 /* j of a plain skip: the source's value at every stride-th place, channel by channel or, with a map, at

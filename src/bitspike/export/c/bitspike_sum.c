@@ -211,16 +211,14 @@ static void multiply_window(const bitspike_sum *sum, const bitspike_now *now, ui
     }
 }
 
-bitspike_inputs bitspike_count_window(const bitspike_sum *sum, const bitspike_now *now, uint32_t row, uint32_t column,
-                                      uint32_t *counters)
+/* sum(q * |x|) of one place, into counters. */
+static bitspike_inputs count_place(const bitspike_sum *sum, const bitspike_now *now, uint32_t row, uint32_t column,
+                                   uint32_t *counters)
 {
     const bitspike_map *map = sum->source;
     const uint32_t words = ((sum->outputs + 31u) >> 5) * sum->counters;
     bitspike_inputs inputs = {0, 0};
     bitspike_rows rows;
-    if (is_kept(sum, now)) {
-        return inputs;
-    }
     if (sum->bytes != NULL) {
         multiply_window(sum, now, row, column, counters);
         return inputs;
@@ -264,6 +262,55 @@ static void read_counters(const bitspike_sum *sum, const uint32_t *counters, uin
     }
 }
 
+/* A of up to 32 channels from what `count_place` left. */
+static void read_sums(const bitspike_sum *sum, const uint32_t *counters, uint32_t first, uint32_t count,
+                      bitspike_inputs inputs, int32_t *values)
+{
+    if (sum->bytes == NULL) {
+        read_counters(sum, counters, first >> 5, count, inputs, values);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        values[i] = (int32_t)counters[first + i];
+    }
+}
+
+static void find_largest(const bitspike_sum *sum, const bitspike_now *now, uint32_t row, uint32_t column,
+                         uint32_t *counters)
+{
+    const bitspike_largest *windows = sum->largest;
+    uint32_t *largest = counters + windows->at;
+    int32_t values[32];
+    for (uint32_t at = 0; at < windows->height * windows->width; at++) {
+        const uint32_t y = row * windows->stride_rows + at / windows->width;
+        const uint32_t x = column * windows->stride_columns + at % windows->width;
+        const bitspike_inputs inputs = count_place(sum, now, y, x, counters);
+        for (uint32_t first = 0; first < sum->outputs; first += 32u) {
+            const uint32_t count = bitspike_smaller(32u, sum->outputs - first);
+            read_sums(sum, counters, first, count, inputs, values);
+            for (uint32_t i = 0; i < count; i++) {
+                if (at == 0u || values[i] > (int32_t)largest[first + i]) {
+                    largest[first + i] = (uint32_t)values[i];
+                }
+            }
+        }
+    }
+}
+
+bitspike_inputs bitspike_count_window(const bitspike_sum *sum, const bitspike_now *now, uint32_t row, uint32_t column,
+                                      uint32_t *counters)
+{
+    const bitspike_inputs none = {0, 0};
+    if (is_kept(sum, now)) {
+        return none;
+    }
+    if (sum->largest == NULL) {
+        return count_place(sum, now, row, column, counters);
+    }
+    find_largest(sum, now, row, column, counters);
+    return none;
+}
+
 void bitspike_group_sums(const bitspike_sum *sum, const bitspike_now *now, uint32_t place, uint32_t first,
                          uint32_t count, const uint32_t *counters, bitspike_inputs inputs, int32_t *values)
 {
@@ -273,12 +320,12 @@ void bitspike_group_sums(const bitspike_sum *sum, const bitspike_now *now, uint3
         bitspike_get_fields(kept, at, sum->kept_bits, count, values);
         return;
     }
-    if (sum->bytes != NULL) {
-        for (uint32_t i = 0; i < count; i++) {
-            values[i] = (int32_t)counters[first + i];
-        }
+    if (sum->largest == NULL) {
+        read_sums(sum, counters, first, count, inputs, values);
     } else {
-        read_counters(sum, counters, first >> 5, count, inputs, values);
+        for (uint32_t i = 0; i < count; i++) {
+            values[i] = (int32_t)counters[sum->largest->at + first + i];
+        }
     }
     if (BITSPIKE_REUSE_INPUT && sum->kept_bits != 0u) {
         bitspike_put_fields(kept, at, sum->kept_bits, count, values);

@@ -37,7 +37,8 @@ uint32_t bitspike_map_word(const bitspike_map *map, const bitspike_now *now, uin
 void bitspike_store_values(const bitspike_map *map, uint32_t *arena, uint32_t place, uint32_t first, uint32_t count,
                            const int32_t *values);
 
-/* sum(q * |x|) of one place for all output channels, into counters; does nothing where A was kept. */
+/* sum(q * |x|) of one place for all output channels, into counters; does nothing where A was kept. Where the largest of
+ * several sums counts, these are made here and it is left behind the counters. */
 bitspike_inputs bitspike_count_window(const bitspike_sum *sum, const bitspike_now *now, uint32_t row, uint32_t column,
                                       uint32_t *counters);
 
