@@ -15,6 +15,7 @@ from bitspike.data import dataset_info
 from bitspike.engine import builds
 from bitspike.integer.file import Contents, to_bytes
 from bitspike.runtime.certificate import certificate_in_words
+from bitspike.runtime.state import fingerprint
 from bitspike.train import evaluate, evaluate_integers, load_data, load_model
 from bitspike.train.config import Recipe
 
@@ -31,6 +32,13 @@ def watched(net, samples):
     with torch.no_grad(), watching(lambda block, _, result: seen.append((block, result))):
         logits = net(samples)
     return {block.label: spikes.bool() for block, spikes in seen if isinstance(block, SpikingBlock)}, logits
+
+
+@pytest.mark.parametrize("path", sorted(MODELS[0].parent.rglob("qsnn-*.bsp")), ids=lambda path: path.stem)
+def test_certificates_of_before_know_their_networks(path):
+    """What a network is known by stays as it is, whatever is added to what networks may have."""
+    file = IntegerNet.load(path)
+    assert file.about.certificate["sha256"]["network"] == fingerprint(file.graph)
 
 
 @pytest.mark.data

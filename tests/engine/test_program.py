@@ -7,6 +7,7 @@ import json
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_every_truncation_is_refused(seed):
     ("place", "value", "message"),
     [
         (0, 1, "this is not a program of the engine"),
-        (1, 1, "the program has version 1, the engine reads 2"),
+        (1, 2, "the program has version 2, the engine reads 1"),
         (2, 1, "the number of nodes is 1; allowed: 2 to 4096"),
         (2, 5000, "the number of nodes is 5000"),
         (3, 1, "node 0: the input is the first node and no other"),
@@ -99,16 +100,32 @@ def test_every_truncation_is_refused(seed):
         (17, 3, "node 1: a convolution of 3 inputs reads 2 channels"),
         (18, 7, "node 1: the window is larger than the map"),
         (20, 0, "node 1: the stride is 0"),
-        (24, 9, "node 1: a window of sums is larger than their map"),
-        (25, 0, "node 1: the window of sums is 0"),
-        (27, 0, "node 1: the stride of sums is 0"),
-        (28, 3, "node 1: the weight grid is 3"),
-        (29, 2, "node 1: the weight grid does not go with 2 bits"),
-        (30, 9, "node 1: weights take 9 bytes; expected: 7"),
+        (15, 3, "node 1: the operator is 3; allowed: 0 to 2"),
+        (24, 3, "node 1: the weight grid is 3"),
+        (25, 2, "node 1: the weight grid does not go with 2 bits"),
+        (26, 9, "node 1: weights take 9 bytes; expected: 7"),
     ],
 )
 def test_what_is_wrong_is_named(place, value, message):
     flat = bytearray(program(small_graph()))
+    struct.pack_into("<i", flat, 4 * place, value)
+    assert message in refusal(bytes(flat))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (24, 5, "node 1: a window of sums is larger than their map"),
+        (25, 0, "node 1: the window of sums is 0; allowed: 1 to 8192"),
+        (27, 0, "node 1: the stride of sums is 0"),
+    ],
+)
+def test_wrong_windows_of_sums_are_named(place, value, message):
+    graph = small_graph()
+    layer = graph.nodes[1]
+    assert isinstance(layer, g.Spiking) and isinstance(layer.operator, g.Convolution)
+    pooled = replace(layer, operator=replace(layer.operator, largest=g.Largest((2, 2), (1, 1))))
+    flat = bytearray(program(g.Graph((graph.nodes[0], pooled, *graph.nodes[2:]))))
     struct.pack_into("<i", flat, 4 * place, value)
     assert message in refusal(bytes(flat))
 
@@ -135,8 +152,8 @@ def test_a_refused_network_names_the_node(changes, message):
 def test_odd_weights_of_16_bits_are_refused():
     """They would reach 65535, and codes have 16 bits with a sign."""
     flat = bytearray(program(small_graph()))
-    struct.pack_into("<3i", flat, 4 * 28, 1, 16, 16 * 7)
-    flat[4 * 31 : 4 * 33] = bytes(16 * 7)
+    struct.pack_into("<3i", flat, 4 * 24, 1, 16, 16 * 7)
+    flat[4 * 27 : 4 * 29] = bytes(16 * 7)
     assert refusal(bytes(flat)) == "node 1: odd weights of 16 bits do not fit 16"
     with pytest.raises(ValueError, match="odd of 2 to 15"):
         type(small_graph().nodes[3].weight)((1, 8), "odd", 16, np.zeros((16, 1), np.uint8))  # type: ignore[union-attr]

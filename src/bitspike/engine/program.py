@@ -26,7 +26,7 @@ from bitspike.integer.graph import (
 from bitspike.integer.weight import GRIDS, Weight
 
 MAGIC = 0x45505342
-VERSION = 2
+VERSION = 1
 _KINDS = (Input, Spiking, Pool, Flatten, Readout)
 
 
@@ -89,9 +89,11 @@ def _operator(writer: _Writer, operator: WeightedSum) -> None:
         case Dense():
             writer.words(1, *operator.weight.shape)
         case Convolution():
-            writer.words(0, *operator.weight.shape, *operator.stride, *operator.padding)
+            # A kind of its own, or the program of older networks, by which certificates know them, would be another.
             pooled = operator.largest
-            writer.words(*((1, 1, 1, 1) if pooled is None else (*pooled.kernel, *pooled.stride)))
+            windows = () if pooled is None else (*pooled.kernel, *pooled.stride)
+            kind = 2 if windows else 0
+            writer.words(kind, *operator.weight.shape, *operator.stride, *operator.padding, *windows)
     _weight(writer, operator.weight)
 
 

@@ -10,7 +10,8 @@
 
 #include "net.h"
 
-enum { MAGIC = 0x45505342, PROGRAM_VERSION = 2 }; /* "BSPE" */
+enum { CONVOLUTION = 0, DENSE, CONVOLUTION_LARGEST };
+enum { MAGIC = 0x45505342, PROGRAM_VERSION = 1 }; /* "BSPE" */
 enum { MOST_NODES = 4096, MOST_CHANNELS = 65535, MOST_SIDE = 8192, MOST_STEPS = 65535, MOST_CLASSES = 65535 };
 #define MOST_NEURONS ((int64_t)1 << 26)
 #define MOST_WEIGHTS ((int64_t)1 << 30)
@@ -196,10 +197,11 @@ static void read_largest(reader *r, bs_operator *op, bs_value *result) {
 }
 
 static void read_operator(reader *r, bs_operator *op, const bs_value *from, bs_value *result) {
-    int dense = ranged(r, "the operator", 0, 1);
+    const int kind = ranged(r, "the operator", CONVOLUTION, CONVOLUTION_LARGEST);
+    op->most_y = op->most_x = op->most_stride_y = op->most_stride_x = 1;
     op->outputs = ranged(r, "the number of outputs", 1, MOST_CHANNELS);
     if (r->failed) return;
-    if (dense) {
+    if (kind == DENSE) {
         int32_t inputs = word(r);
         if (!from->flat && (from->height > 1 || from->width > 1)) fail(r, "a dense layer reads a map that is not flat");
         if (!r->failed && inputs != features(from))
@@ -211,7 +213,6 @@ static void read_operator(reader *r, bs_operator *op, const bs_value *from, bs_v
         op->kernel_x = from->width;
         op->stride_y = op->stride_x = 1;
         op->pad_y = op->pad_x = 0;
-        op->most_y = op->most_x = op->most_stride_y = op->most_stride_x = 1;
         shape(r, result, op->outputs, 1, 1);
     } else {
         op->inputs = ranged(r, "the number of inputs", 1, MOST_CHANNELS);
@@ -229,7 +230,7 @@ static void read_operator(reader *r, bs_operator *op, const bs_value *from, bs_v
         int64_t width = (int64_t)from->width + 2 * op->pad_x - op->kernel_x;
         if (!r->failed && (height < 0 || width < 0)) fail(r, "the window is larger than the map");
         shape(r, result, op->outputs, height / op->stride_y + 1, width / op->stride_x + 1);
-        read_largest(r, op, result);
+        if (kind == CONVOLUTION_LARGEST) read_largest(r, op, result);
     }
     if (!r->failed) read_weights(r, op, op->inputs, from);
 }
