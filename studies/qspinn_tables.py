@@ -40,17 +40,21 @@ class Step:
 
 ITQ = ("--train", "epochs=5", "--train", "lr=1.5e-3")
 LONGER = ("--train", "epochs=10", "--train", "lr=2e-3")
-LONGEST = ("--train", "epochs=18", "--train", "lr=2e-3")
-QSNN = ("--recipe", str(ROOT / "recipes" / "qsnn-fashion-1w2u.toml"))
+EPOCHS_14 = ("--train", "epochs=14", "--train", "lr=2e-3")
+EPOCHS_18 = ("--train", "epochs=18", "--train", "lr=2e-3")
+ONE = ("--number", "0")
 STEPS = (
     Step("fashion-ptq", "small28", "fashion-ptq"),
     Step("fashion-itq", "small28", "fashion-itq", ITQ),
+    Step("fashion-itq-20x", "small28", "fashion-itq-20x", EPOCHS_14, picks=()),
     Step("fashion-pooled-ptq", "pooled", "fashion-pooled-ptq"),
     Step("fashion-pooled-itq", "pooled", "fashion-pooled-itq", LONGER),
-    Step("fashion-pooled-1w2u", "pooled", "fashion-pooled-1w2u", LONGEST, picks=("--number", "0")),
-    Step("fashion-pooled-20x", "pooled", "fashion-pooled-20x", LONGER, picks=("--number", "0")),
-    Step("fashion-pooled-regulated", "pooled", "fashion-pooled-regulated", LONGER, picks=("--number", "0")),
-    Step("fashion-regulated", "small28", "fashion-regulated", QSNN, picks=("--number", "0")),
+    Step("fashion-pooled-1w2u", "pooled", "fashion-pooled-1w2u", EPOCHS_18, picks=ONE),
+    Step("fashion-pooled-20x", "pooled", "fashion-pooled-20x", LONGER, picks=ONE),
+    *(
+        Step(f"fashion-pooled-{name}", "pooled", f"fashion-pooled-{name}", LONGER, picks=())
+        for name in ("twos", "odd", "regulated")
+    ),
     *(
         Step(f"fashion-rounding-{seed}", "small28", "fashion-rounding", ("--seed", str(seed)), picks=())
         for seed in SEEDS
