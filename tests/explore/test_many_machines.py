@@ -57,10 +57,10 @@ def test_a_leader_and_two_that_join(kind, request, tmp_path):
 @pytest.mark.slow
 def test_one_that_is_killed_is_missed_and_its_candidate_done_again(postgresql, tmp_path):
     name = {"name": "one is killed"}
-    leader = forked(joining, postgresql, tmp_path / "leader", SAMPLED | name)
+    leader = forked(joining, postgresql, tmp_path / "leader", SAMPLED | name, (tmp_path / "worker",))
     worker = forked(joining, postgresql, tmp_path / "worker", SAMPLED | name | {"join": True})
     with ended(leader, worker):
-        _wait_for(tmp_path / "worker", 2)
+        _wait_for(tmp_path / "worker", 1)
         worker.kill()
         worker.join()
         left = begun(tmp_path / "worker")[-1]
