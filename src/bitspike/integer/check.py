@@ -176,6 +176,7 @@ def _map(operator: Convolution, source: tuple[int, ...]) -> tuple[int, int]:
         raise ValueError(f"its windows hold more than {limits.MOST_UNFOLDED} values")
     if operator.largest is None:
         return height, width
+    _refuse_size((operator.weight.shape[0], height, width), 1)  # of all sums, before the largest are taken
     return _windows(operator.largest.kernel, operator.largest.stride, height, width)
 
 
