@@ -245,6 +245,28 @@ def test_max_pooling_before_the_neurons():
     assert any(node.operator.largest for node in lower(net).graph.spiking)
 
 
+def test_a_norm_behind_a_max_pool_goes_into_weights():
+    """As a norm of the block it would follow the batch's sums instead of their maxima when the network trains further."""
+    snn = need_module("snntorch")
+    torch.manual_seed(10)
+    conv, norm = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)
+    with torch.no_grad():
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.1, 1)
+        norm.weight.copy_(torch.tensor([0.0, 0.5, 1.0, 2.0]))
+    pooled = nn.Sequential(
+        conv, nn.MaxPool2d(2), norm, snn.Leaky(beta=0.5, init_hidden=True), nn.Flatten(), nn.Linear(36, 5)
+    )
+    net = import_torch(pooled, (1, 8, 8), 4, std=0.2)
+    unit = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach()
+    assert net.conv0.norm is None
+    assert torch.allclose(net.conv0.weight, conv.weight * unit.reshape(-1, 1, 1, 1))
+    assert torch.allclose(net.conv0.bias, (conv.bias - norm.running_mean) * unit + norm.bias, atol=1e-6)
+    samples = torch.from_numpy(load("digits", "train").inputs[:50])
+    with torch.no_grad():
+        assert torch.equal(net.train()(samples), net.eval()(samples))
+
+
 def test_colours_of_different_deviation():
     snn = need_module("snntorch")
     torch.manual_seed(6)

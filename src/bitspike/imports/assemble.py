@@ -127,10 +127,13 @@ class Assembler:
     def _norm(self, layer: Norm) -> None:
         if self._open is None or self._open.norm is not None:
             raise CannotImport(layer.name, "is a batch norm that does not stand right behind a Conv2d or a Linear")
-        if self._open.largest is not None:
-            _refuse_falling(layer.name, "gain", layer.gamma)
-        self._open.norm = layer
         self._open.sources.append(layer.name)
+        if self._open.largest is None:
+            self._open.norm = layer
+            return
+        # A block normalizes before it pools; statistics of maxima would be others there as soon as it trains further.
+        _refuse_falling(layer.name, "gain", layer.gamma)
+        self._open.weights = _with_norm(self._open.weights, layer)
 
     def _pooling(self, layer: Pooling) -> None:
         if len(self._shape) != 3:
@@ -250,9 +253,8 @@ class Assembler:
             raise CannotImport(weights.name, "is a convolution at the end; end with a Linear, or with spiking neurons")
         weight, bias = weights.weight, weights.bias
         if last.norm is not None:
-            unit = last.norm.gamma / torch.sqrt(last.norm.variance + last.norm.eps)
-            bias = (torch.zeros_like(unit) if bias is None else bias) - last.norm.mean
-            weight, bias = weight * unit.unsqueeze(1), bias * unit + last.norm.beta
+            weights = _with_norm(weights, last.norm)
+            weight, bias = weights.weight, weights.bias
         factor = last.factor.expand(len(weight)).unsqueeze(1)
         weight, bias = weight * factor, None if bias is None else bias * factor.squeeze(1)
         name = self._table("readout", weights.name, bias=bias is not None, input_scale=self._scale)
@@ -300,6 +302,14 @@ def _per_channel(name: str, what: str, value: Tensor, shape: tuple[int, ...]) ->
     if bool((rows != rows[:, :1]).any()):
         raise CannotImport(name, f"has a {what} of its own for every neuron; blocks have one per channel")
     return rows[:, 0]
+
+
+def _with_norm(weights: Weighted, norm: Norm) -> Weighted:
+    """The same with the norm's constants in weight and bias."""
+    unit = norm.gamma / torch.sqrt(norm.variance + norm.eps)
+    weight = weights.weight * unit.reshape(-1, *(1,) * (weights.weight.dim() - 1))
+    bias = torch.zeros_like(unit) if weights.bias is None else weights.bias
+    return replace(weights, weight=weight, bias=(bias - norm.mean) * unit + norm.beta)
 
 
 def _refuse_falling(name: str, what: str, factor: Tensor) -> None:
