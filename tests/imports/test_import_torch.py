@@ -245,8 +245,54 @@ def test_max_pooling_before_the_neurons():
     assert any(node.operator.largest for node in lower(net).graph.spiking)
 
 
+class Beside(nn.Module):
+    """A net whose forward pools at other places too."""
+
+    def __init__(self, snn, where):
+        super().__init__()
+        self.where = where
+        self.conv, self.lif1 = nn.Conv2d(1, 4, 3), snn.Leaky(beta=0.5)
+        self.fc, self.lif2 = nn.Linear(36, 5), snn.Leaky(beta=0.5)
+        with torch.no_grad():
+            self.conv.weight.mul_(3)
+
+    def forward(self, x):
+        first, second = self.lif1.init_leaky(), self.lif2.init_leaky()
+        spikes, seen = [], []
+        if self.where == "changes nothing":
+            x = functional.avg_pool2d(x, 1)
+        if self.where == "before the loop":
+            x = functional.avg_pool2d(functional.interpolate(x, scale_factor=2), 2)
+        if self.where == "unused":
+            functional.avg_pool2d(x, 2)
+        for _ in range(STEPS):
+            pooled = functional.max_pool2d(self.conv(x), 2, return_indices=True)[0].clone()
+            one, first = self.lif1(pooled, first)
+            two, second = self.lif2(self.fc(one.flatten(1)), second)
+            spikes.append(two)
+            seen.append(one)
+        if self.where == "behind the loop":
+            functional.adaptive_avg_pool2d(torch.stack(seen).mean(0), 1)
+        return torch.stack(spikes), functional.adaptive_avg_pool2d(one, 1)
+
+
+@pytest.mark.parametrize("where", ["nowhere", "changes nothing", "unused", "behind the loop"])
+def test_pooling_beside_the_chain_is_none_of_it(where):
+    snn = need_module("snntorch")
+    torch.manual_seed(1)
+    net = import_torch(Beside(snn, where), (1, 8, 8), STEPS, std=0.3)
+    assert [layer.sources for layer in net.imported.layers] == [("conv", "F.max_pool2d", "lif1"), ("fc", "lif2"), ()]
+
+
+def test_pooling_before_the_time_loop_is_refused_for_what_it_is():
+    snn = need_module("snntorch")
+    torch.manual_seed(1)
+    with pytest.raises(ValueError, match=r"^F\.avg_pool2d does not run once in every time step"):
+        import_torch(Beside(snn, "before the loop"), (1, 8, 8), STEPS, std=0.3)
+
+
 def test_a_norm_behind_a_max_pool_goes_into_weights():
-    """As a norm of the block it would follow the batch's sums instead of their maxima when the network trains further."""
+    """As a norm of the block it would follow the batch's sums, not their maxima, when the network trains further."""
     snn = need_module("snntorch")
     torch.manual_seed(10)
     conv, norm = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)

@@ -29,6 +29,7 @@ class Event:
     given: Tensor
     result: Tensor
     kept: tuple[Tensor, Tensor]  # what was given and the result themselves, whose memory tells them apart
+    is_function: bool = False
 
 
 class _NoMatchError(Exception):
@@ -132,7 +133,27 @@ def _run(twin: nn.Module, names: dict[int, str], calls: list[Tensor]) -> list[Ev
         except Exception as error:  # whatever a forward of somebody else's raises for a shape it is not made for
             first = (str(error).splitlines() or [""])[0]
             raise _NoMatchError(f"{type(error).__name__}: {first[:160]}") from None
-    return events
+    return _in_use(events)
+
+
+def _reads(later: Event, event: Event) -> bool:
+    """Whether a layer was given what another gave, perhaps as a copy or in another shape."""
+    if _address(later.kept[0]) == _address(event.kept[1]):
+        return True
+    given, result = later.given, event.result
+    return given.numel() == result.numel() and torch.equal(given.flatten(), result.flatten())
+
+
+def _in_use(events: list[Event]) -> list[Event]:
+    """Without functions that change nothing, or whose result no later one reads: they are not of the chain."""
+    kept: list[Event] = []
+    for event in reversed(events):
+        if event.is_function:
+            same = event.given.shape == event.result.shape and torch.equal(event.given, event.result)
+            if same or not any(_reads(later, event) for later in kept):
+                continue
+        kept.append(event)
+    return kept[::-1]
 
 
 _POOLS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
@@ -167,11 +188,12 @@ class _Functions(TorchFunctionMode):
         made, order = _POOLS[name]
         value = args[0] if args else named.pop("input")
         options = dict(zip(order, args[1:], strict=False)) | named
+        options.pop("return_indices", None)  # who reads them does not read what this gives, and is refused for it
         given = result[0] if isinstance(result, tuple) else result
         if options.get("stride") in ((), []):  # how functions in C say: as the kernel
             options["stride"] = None
-        event = Event(f"F.{name}", made(**options), value.double().clone(), given.double().clone(), (value, given))
-        self.events.append(event)
+        noted = (value.double().clone(), given.double().clone())
+        self.events.append(Event(f"F.{name}", made(**options), *noted, (value, given), is_function=True))
         return result
 
 
@@ -221,6 +243,9 @@ def _in_order(events: list[Event], *, steps: int, batch: int) -> list[list[Event
         rows = event.given.shape[: 2 if together else 1]
         if rows != ((steps, batch) if together else (batch,)):
             raise _NoMatchError(f"{event.name} got a tensor of shape {list(event.given.shape)}")
+    for name in {event.name for event in events if event.is_function}:
+        if sum(event.name == name for event in events) % rounds:
+            raise CannotImport(name, "does not run once in every time step as the layers do; pool inside the loop")
     each, left = divmod(len(events), rounds)
     if left or any(events[at].name != events[at % each].name for at in range(len(events))):
         times = sum(event.name == neurons[0].name for event in neurons)
