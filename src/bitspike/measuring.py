@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -17,7 +16,7 @@ from bitspike.block.base import in_mode, watching
 from bitspike.block.plain import ImageInput
 from bitspike.block.to_integers import to_node
 from bitspike.cost import CostTable, LayerActivity, LayerCost, layer_activity
-from bitspike.cost.integers import Rates, bytes_of, narrowest
+from bitspike.cost.integers import Rates, bytes_of, narrowest, sums_of_windows
 from bitspike.integer import graph
 from bitspike.lowering import Step, input_ranges, trace
 from bitspike.quant.utilization import estimated_utilization, levels_used
@@ -89,7 +88,9 @@ def _spiking_rows(
     step: Step, block: SpikingBlock, node: graph.Spiking | None, rate: Rates | None, *, first: bool, static: bool
 ) -> list[LayerCost]:
     positions = int(np.prod(step.shape[3:], dtype=np.int64))
-    sums = positions if block.largest is None else positions * math.prod(block.largest.kernel)
+    sums = positions
+    if block.largest is not None:
+        sums = sums_of_windows(step.shape[3:], block.largest.kernel, block.largest.stride)
     spec = block.weight_spec
     with torch.no_grad():
         weights = block.quantized()

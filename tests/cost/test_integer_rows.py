@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as example_settings
 
 from bitspike import lower
-from bitspike.cost.integers import Rates, activity_of_graph, describe_graph
+from bitspike.cost.integers import Rates, activity_of_graph, describe_graph, sums_of_windows
 from bitspike.measuring import describe
 from bitspike.runtime.rates import firing_rates
 from networks import ImageNet, images
@@ -51,3 +51,9 @@ def test_rates_and_activity_of_a_known_network():
     assert rows[0].input_rate is None and rows[1].input_rate == rates["second"].source
     with pytest.raises(ValueError, match="no samples were given"):
         firing_rates(net, [])
+
+
+@pytest.mark.parametrize(("window", "stride", "sums"), [(2, 2, 8 * 8), (3, 1, 9 * 9), (3, 2, 9 * 9), (2, 3, 6 * 6)])
+def test_every_sum_that_a_window_sees_is_counted_once(window, stride, sums):
+    """Of 9 x 9 sums: windows side by side, overlapping, and apart."""
+    assert sums_of_windows([(9 - window) // stride + 1] * 2, (window, window), (stride, stride)) == sums

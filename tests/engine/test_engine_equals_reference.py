@@ -70,11 +70,11 @@ def test_networks_of_everything_vary():
                 seen |= {f"stride {stride}", "large stride" if stride > kernel else "small stride"}
                 seen |= {"large padding"} if padding > kernel // 2 else set()
                 pooled = node.operator.largest
-                seen |= {"every sum"} if pooled is None else {f"largest {pooled.kernel[0]}, {pooled.stride[0]}"}
+                seen |= {"every sum"} if pooled is None else {f"of {pooled.kernel[1]}", f"by {pooled.stride[1]}"}
         seen |= {"open"} if graph.input.time_steps is None else set()
     wanted = {"fires", "NoneType", "PlainSkip", "WeightedSkip", "hard", "soft", "stochastic", "counts join", "open"}
     wanted |= {f"{bits} bits" for bits in range(1, 9)} | {f"membrane {bits}" for bits in (2, 3, 4, 5, 8, 11, 16)}
-    wanted |= {"every sum", *(f"largest {kernel}, {stride}" for kernel in (1, 2, 3) for stride in (1, 2, 3))}
+    wanted |= {"every sum", *(f"of {wide}" for wide in range(1, 6)), *(f"by {wide}" for wide in range(1, 6))}
     wanted |= {"binary", "odd", "signed", "stride 1", "stride 2", "stride 3", "large stride", "large padding"}
     assert wanted - seen == set()
 

@@ -112,6 +112,27 @@ def test_what_is_wrong_is_named(place, value, message):
     assert message in refusal(bytes(flat))
 
 
+def test_windows_of_sums_and_a_skip_are_refused():
+    """No graph that was checked says so; a program may."""
+    graph = small_graph()
+    layer = graph.nodes[1]
+    assert isinstance(layer, g.Spiking) and isinstance(layer.operator, g.Convolution)
+    pooled = replace(layer.operator, largest=g.Largest((1, 1), (1, 1)))
+    side = g.Convolution(np.ones((3, 2, 1, 1), np.int64), (1, 1), (0, 0))
+    skip = g.WeightedSkip("entry", side, np.zeros(3, np.int32))
+    wide = replace(pooled, largest=g.Largest((2, 2), (1, 1)))
+
+    def refused(operator: g.Convolution, joined: g.Convolution) -> str:
+        node = replace(layer, operator=operator, skip=replace(skip, operator=joined))
+        return refusal(program(g.Graph((graph.nodes[0], node, *graph.nodes[2:]))))
+
+    assert "node 1: a layer that takes the largest of its sums has a skip" in refused(wide, side)
+    larger = replace(side, padding=(1, 1))  # 6 x 6 sums, of which 4 x 4 are left
+    assert "node 1: a skip takes the largest" in refused(
+        layer.operator, replace(larger, largest=g.Largest((3, 3), (1, 1)))
+    )
+
+
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [

@@ -124,8 +124,8 @@ class _Maker:
         weight = self._weight((outputs, inputs, *kernel), source)
         result = [(size[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in range(2)]
         if self.numbers.integers(4) == 0:
-            windows = [int(self.numbers.integers(1, min(3, side) + 1)) for side in result]
-            steps = [int(self.numbers.integers(1, 4)) for _ in result]
+            windows = [int(self.numbers.integers(1, min(5, side) + 1)) for side in result]
+            steps = [int(self.numbers.integers(1, 6)) for _ in result]
             largest = g.Largest((windows[0], windows[1]), (steps[0], steps[1]))
             result = [(result[i] - windows[i]) // steps[i] + 1 for i in range(2)]
             operator = g.Convolution(weight, stride, padding, largest)

@@ -90,8 +90,8 @@ def test_shapes_and_ranges_of_every_node():
         ),
         (
             "third",
-            {"skip__operator": Convolution(np.ones((6, 2, 1, 1), int), (1, 1), (0, 0), Largest((2, 2), (2, 2)))},
-            "third: its skip has shape|third: it takes the largest sums .* and has a skip",
+            {"skip__operator": Convolution(np.ones((6, 2, 1, 1), int), (2, 2), (0, 0), Largest((1, 1), (1, 1)))},
+            "third: it takes the largest sums .* and has a skip",
         ),
         ("second", {"operator": Dense(np.ones((5, 5), int))}, r"second: dense weights \[5, 5\] do not fit"),
         (
@@ -309,3 +309,11 @@ def test_a_pool_without_a_stride_moves_by_its_kernel():
 
 def last_of(features: int) -> tuple[Flatten, Readout]:
     return Flatten("flat", "pool"), Readout("out", "flat", np.ones((1, features), int), np.array([0]), 1.0, 3)
+
+
+def test_the_map_of_sums_has_limits_though_little_is_left_of_it():
+    wide = Convolution(np.ones((60_000, 1, 1, 1), np.int8), (1, 1), (0, 0), Largest((4096, 4096), (1, 1)))
+    entry = Input("input", "events", (1, 4096, 4096), 1, (0,), 1, 1.0)
+    readout = Readout("readout", "flat", np.ones((1, 60_000), np.int8), np.zeros(1, int), 1.0, 1)
+    with pytest.raises(ValueError, match=r"layer: 1 steps of shape \[60000, 4096, 4096\] are too large"):
+        check(Graph((entry, Spiking("layer", "input", wide, fire(60_000), None), Flatten("flat", "layer"), readout)))

@@ -7,7 +7,7 @@ the package's own models have, and no bias besides.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +66,17 @@ def bytes_of(fire: Fire) -> int:
     return narrowest(fire.shift) + sum(narrowest(stored(table, shift)) for table in tables if table is not None)
 
 
+def sums_of_windows(windows: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> int:
+    """How many sums so many windows of them see each way, each counted once where windows overlap."""
+    return math.prod((windows[i] - 1) * min(stride[i], kernel[i]) + kernel[i] for i in range(2))
+
+
 def _spiking_rows(node: Spiking, value: Value, rate: Rates | None, graph: Graph, *, first: bool) -> list[LayerCost]:
     fire, weight = node.fire, node.operator.weight
     positions = math.prod(value.shape[1:])
     static = graph.input.kind == "image" and node.source == graph.input.name
     pooled = node.operator.largest if isinstance(node.operator, Convolution) else None
+    sums = positions if pooled is None else sums_of_windows(value.shape[1:], pooled.kernel, pooled.stride)
     main = LayerCost(
         name=node.name,
         kind="linear" if isinstance(node.operator, Dense) else "conv",
@@ -81,7 +87,7 @@ def _spiking_rows(node: Spiking, value: Value, rate: Rates | None, graph: Graph,
         norms=value.shape[0],
         neurons=math.prod(value.shape),
         membrane_bits=fire.levels.bit_length() + 1,
-        macs=math.prod(weight.shape) * positions * (1 if pooled is None else math.prod(pooled.kernel)),
+        macs=math.prod(weight.shape) * sums,
         static_input=static,
         # Pixels are no spikes: a layer that reads them has no input rate.
         input_rate=None if rate is None or static else rate.source,
