@@ -40,6 +40,24 @@ class ImageNet(nn.Module):
         return logits
 
 
+class PooledNet(nn.Module):
+    """Image, convolutions whose sums are pooled before the neurons, readout."""
+
+    def __init__(self, spec: QuantSpec | str = "4w8u", time_steps: int = 2) -> None:
+        super().__init__()
+        self.input = ImageInput((2, 6, 6), mean=(0.4, 0.6), std=0.25, time_steps=time_steps)
+        self.first = SpikingConv2d(2, 5, input_scale=self.input.scale, pool_sums=MaxPool(2))
+        self.second = SpikingConv2d(5, 33, pool_sums=MaxPool((2, 3), 1))
+        self.flatten = Flatten()
+        self.readout = Readout(66, 4)
+        settle_(self)
+        quantize_(self, spec)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.readout(self.flatten(self.second(self.first(self.input(images)))))
+        return logits
+
+
 class EventNet(nn.Module):
     """Events, one convolution, readout."""
 

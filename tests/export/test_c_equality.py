@@ -17,6 +17,7 @@ from bitspike.integer.graph import (
     Flatten,
     Graph,
     Input,
+    Largest,
     PlainSkip,
     Pool,
     Readout,
@@ -118,6 +119,32 @@ def test_signed_weights_of_all_widths_on_signed_values(bits):
     samples = numbers.integers(0, 256, (4, 2, 5, 5)).astype(np.uint8)
     for reuse_input in (False, True):
         assert_equal(IntegerNet(graph), samples, reuse_input=reuse_input)
+
+
+@pytest.mark.parametrize("bits", [3, 8], ids=["counted", "multiplied"])
+@pytest.mark.parametrize("reuse_input", [False, True])
+def test_the_largest_of_rectangular_windows(bits, reuse_input):
+    """On pixels (8-bit weights are multiplied there, and sums may be kept), then on spikes of more than 32 channels."""
+    numbers = np.random.default_rng(bits)
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    drawn = numbers.integers(low, high + 1, (33, 2, 2, 2))
+    drawn.reshape(-1)[:2] = low, high
+    reach = 2 * 255 << bits
+    layer = fire(33, threshold=numbers.integers(0, reach, (33, 1)).astype(np.int32), levels=127, g=10)
+    first = Convolution(Weight.of(drawn), (1, 2), (1, 0), Largest((3, 2), (2, 1)))  # 7 x 8 becomes 8 x 4, then 3 x 3
+    second = Convolution(codes((40, 33, 1, 2)), (1, 1), (0, 0), Largest((1, 2), (3, 1)))  # 3 x 2, then 1 x 1
+    graph = Graph(
+        (
+            Input("input", "image", (2, 7, 8), 3, (0, 200), 255, 1.0),
+            Spiking("first", "input", first, layer, None),
+            Spiking("second", "first", second, fire(40, seed=3), None),
+            Flatten("flat", "second"),
+            readout("flat", 40, steps=3),
+        )
+    )
+    samples = numbers.integers(0, 256, (4, 2, 7, 8)).astype(np.uint8)
+    record = assert_equal(IntegerNet(graph), samples, reuse_input=reuse_input)
+    assert all(0.02 < record.values[name].mean() < 0.98 for name in ("first", "second"))
 
 
 def mixed_graph(kind):

@@ -14,7 +14,7 @@ from bitspike import IntegerNet, lower
 from bitspike.export import c_name, export_c, random_samples
 from bitspike.export.toolchain import SOURCES, STRICT
 from needed_tools import need_tool
-from networks import EventNet, ImageNet, events, images
+from networks import EventNet, ImageNet, PooledNet, events, images
 
 NETWORK = ("tiny.c", "bitspike_core.c", "bitspike_sum.c")
 
@@ -61,7 +61,9 @@ def test_without_builtins_it_computes_the_same(image_export, tmp_path):
     assert printed.splitlines() == expected_lines(net, samples)
 
 
-@pytest.mark.parametrize(("make_net", "reuse_input"), [(lambda: ImageNet("4w8u", time_steps=2), 1), (EventNet, 0)])
+@pytest.mark.parametrize(
+    ("make_net", "reuse_input"), [(lambda: ImageNet("4w8u", time_steps=2), 1), (EventNet, 0), (PooledNet, 1)]
+)
 def test_sanitizers_find_nothing(tmp_path, make_net, reuse_input):
     need_tool("gcc")
     net = lower(make_net().eval())

@@ -214,3 +214,27 @@ def test_mean_and_std_of_the_data_are_accepted(name):
 def test_impossible_options_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         create_model(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("pool_sums", "said"),
+    [
+        (2, "pool_sums is 2; give a table with kernel"),
+        ({"kernel": [2, 2, 2]}, r"\[2, 2, 2\] is neither a whole number nor two of them"),
+        ({"kernel": "2"}, "'2' is neither a whole number"),
+        ({"kernel": 2.5}, "2.5 is neither a whole number"),
+        ({"kernel": True}, "True is neither a whole number"),
+        ({"kernel": 9}, "conv gives maps of shape"),
+    ],
+)
+def test_wrong_windows_of_a_sequence_are_refused(pool_sums, said):
+    conv = {"kind": "conv", "name": "conv", "channels": 3, "kernel": 3, "pool_sums": pool_sums}
+    with pytest.raises(ValueError, match=said):
+        create_model("sequence", layers=[conv, {"kind": "flatten"}, {"kind": "readout"}])
+
+
+def test_windows_of_a_sequence():
+    conv = {"kind": "conv", "name": "conv", "channels": 3, "kernel": 3, "pool_sums": {"kernel": [2, 3], "stride": None}}
+    net = create_model("sequence", layers=[conv, {"kind": "flatten"}, {"kind": "readout"}])
+    assert net.conv.largest == ((2, 3), (2, 3))
+    assert net.readout2.weight.shape == (10, 3 * 4 * 2)

@@ -162,8 +162,8 @@ def _pool_sums(table: Any) -> MaxPool | None:
         return None
     if not isinstance(table, Mapping) or not set(table) <= {"kernel", "stride"} or "kernel" not in table:
         raise ValueError(f"layers: pool_sums is {table!r}; give a table with kernel and, if it differs, stride")
-    kernel = _pair(table["kernel"])
-    return MaxPool(kernel, _pair(table.get("stride", kernel)))
+    stride = table["kernel"] if table.get("stride") is None else table["stride"]
+    return MaxPool(_pair(table["kernel"]), _pair(stride))
 
 
 def _linear(table: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
@@ -197,4 +197,7 @@ def _readout(table: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> 
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    return (int(value[0]), int(value[1])) if isinstance(value, Sequence) else (int(value), int(value))
+    both = value if isinstance(value, list | tuple) else (value, value)
+    if len(both) != 2 or any(type(item) is not int for item in both):
+        raise ValueError(f"layers: {value!r} is neither a whole number nor two of them, such as [3, 3]")
+    return both[0], both[1]
