@@ -4,13 +4,17 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
+import precision_tables
 import qpsnn_tables
 import qsnn_tables
 from _study.runs import Study, StudyRun, _lock, read
 from _study.table import as_markdown, before_pruning, summary
 from _study.train import execute
+from bitspike.block import native
 from bitspike.data import load
+from bitspike.train.precision import chosen_precision
 
 RUN = StudyRun("main", "digits", "1w2u", 0, "qsnn-digits-1w2u", ("train.epochs=1",), images=300)
 
@@ -148,3 +152,27 @@ def test_the_study_of_qpsnn_names_what_exists():
     assert [recipe.finetune.seed for recipe in seeds] == [0, 1, 2]
     assert seeds[0].quant.weight.scale == "mean"
     assert recipes["pruning-fashion-mnist-vanilla-sca-seed2"].quant.weight.scale == "unit"
+
+
+def test_precisions_are_compared_in_the_numbers_of_their_names(monkeypatch, tmp_path):
+    """Also bfloat16 where the processor lacks it: emulated there, for this study alone."""
+    cpu, seen = torch.device("cpu"), {}
+
+    def note(run, folder):
+        seen[run.row] = (native.available(), chosen_precision(read(run).train.precision, cpu))
+        return {}
+
+    monkeypatch.setattr(precision_tables, "execute", note)
+    able = chosen_precision("auto", cpu) == "bfloat16"
+    for run in precision_tables.runs()[:3]:
+        row = precision_tables.work(run, tmp_path)
+        assert row == ({"emulated": not able} if run.row == precision_tables.HALF else {})
+    assert seen == {
+        "plain float32": (False, "float32"),
+        "kernels float32": (True, "float32"),
+        "kernels bfloat16": (True, "bfloat16"),
+    }
+    assert native.available()
+    if not able:
+        with pytest.raises(ValueError, match="bfloat16"):
+            chosen_precision("bfloat16", cpu)
