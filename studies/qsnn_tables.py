@@ -1,4 +1,4 @@
-"""Q-SNN's tables on MNIST and Fashion-MNIST, as integers, and what each part of its method is worth.
+"""Q-SNN's tables on MNIST, Fashion-MNIST and CIFAR-10, as integers, and what each part of its method is worth.
 
     BITSPIKE_DATA=... OMP_NUM_THREADS=1 .venv/bin/python studies/qsnn_tables.py
 
@@ -17,9 +17,13 @@ from _study.runs import Study, StudyRun
 from _study.table import as_markdown, summary
 from _study.train import execute
 
-RECIPES = {"mnist": "qsnn-mnist-1w2u", "fashion-mnist": "qsnn-fashion-1w2u"}
-FLOATS = {"mnist": "mnist-float", "fashion-mnist": "fashion-float"}
-MODELS = {"mnist": "qsnn-mnist", "fashion-mnist": "qsnn-fashion"}
+RECIPES = {
+    "mnist": "qsnn-mnist-1w2u",
+    "fashion-mnist": "qsnn-fashion-1w2u",
+    "cifar10": "qsnn-cifar10-smallvgg-1w2u",
+}
+FLOATS = {"mnist": "mnist-float", "fashion-mnist": "fashion-float", "cifar10": "cifar10-smallvgg-float"}
+MODELS = {"mnist": "qsnn-mnist", "fashion-mnist": "qsnn-fashion", "cifar10": "qsnn-cifar10-smallvgg"}
 SEEDS = (0, 1, 2)
 
 # One part of the method changed at a time, all else as in the recipe.
@@ -48,6 +52,7 @@ def runs() -> list[StudyRun]:
     """All runs, the most wanted first."""
     headline = [_main(data, "1w2u", seed) for seed in SEEDS for data in ("fashion-mnist", "mnist")]
     floats = [_main(data, "32w32u", seed) for seed in SEEDS for data in ("fashion-mnist", "mnist")]
+    colour = [_main("cifar10", row, 0) for row in ("1w2u", "32w32u")]
     wide = [_main(data, "1w8u", seed) for seed in SEEDS for data in ("fashion-mnist", "mnist")]
     others = [_main(data, row, 0) for row in ("1w4u", "2w2u", "4w4u") for data in ("fashion-mnist", "mnist")]
     ablations = [
@@ -63,7 +68,7 @@ def runs() -> list[StudyRun]:
         for seed in SEEDS
         for row, changes in ABLATIONS.items()
     ]
-    return headline + floats + wide + others + ablations
+    return headline + colour + floats + wide + others + ablations
 
 
 def main() -> int:
@@ -74,6 +79,7 @@ def main() -> int:
     for table, data, against in (
         ("main", "mnist", "32w32u"),
         ("main", "fashion-mnist", "32w32u"),
+        ("main", "cifar10", "32w32u"),
         ("ablation", "fashion-mnist", "recipe"),
     ):
         lines = summary(study.rows(), table, data)

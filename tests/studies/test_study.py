@@ -103,7 +103,7 @@ def test_the_study_of_qsnn_names_what_exists():
     study = Study("qsnn_tables", qsnn_tables.runs())
     names = [run.name for run in study.runs]
     assert names[:2] == ["fashion-mnist-1w2u-seed0", "mnist-1w2u-seed0"]  # headline rows first
-    assert len(names) == 45
+    assert len(names) == 47
     for run in study.runs:
         recipe = read(run)
         assert recipe.data.name == run.data
