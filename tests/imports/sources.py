@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bitspike import import_torch, lower
+from bitspike.block import real_form
 from bitspike.data import Dataset, load
+from bitspike.ptq import calibrate_
 from needed_tools import need_module
 
 MEAN, STD = 77 / 255, 0.37
@@ -91,3 +94,27 @@ def spikingjelly_net(mode: str = "m", **lif: Any) -> tuple[nn.Module, Any]:
 @torch.no_grad()
 def predictions(run: Any, data: Dataset) -> np.ndarray:
     return run(normalized(data)).argmax(1).numpy()
+
+
+def answers(net: nn.Module, data) -> np.ndarray:
+    with torch.no_grad():
+        return net.eval()(torch.from_numpy(data.inputs)).mean(0).argmax(1).numpy()
+
+
+def brought(module: nn.Module, **options) -> nn.Module:
+    samples = load("digits", "train").inputs[:50]
+    return import_torch(module, (1, 8, 8), STEPS, mean=MEAN, std=STD, samples=samples, **options)
+
+
+def check_integers(net: nn.Module, test) -> None:
+    """Quantized with its own neurons, evaluation, reference and engine are one."""
+    data = load("digits", "train")
+    done = calibrate_(net, "8w8u", [torch.from_numpy(batch) for batch, _ in data.subset(slice(512)).batches(128)])
+    assert done.batches == (4 if any(name.endswith("running_mean") for name, _ in net.named_buffers()) else 0)
+    integer = lower(net.eval())
+    logits = integer.predict(test.inputs)
+    assert np.array_equal(logits.argmax(1), answers(net, test))
+    assert np.array_equal(integer.on("reference").predict(test.inputs), logits)
+    with torch.no_grad(), real_form(net):
+        exact = net(torch.from_numpy(test.inputs[:64])).mean(0).argmax(1).numpy()
+    assert np.array_equal(exact, logits[:64].argmax(1))

@@ -7,12 +7,22 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from sources import MEAN, STD, STEPS, normalized, predictions, snntorch_net, spikingjelly_net
+from sources import (
+    MEAN,
+    STD,
+    STEPS,
+    answers,
+    brought,
+    check_integers,
+    normalized,
+    predictions,
+    snntorch_net,
+    spikingjelly_net,
+)
 from torch import nn
 from torch.nn import functional
 
 from bitspike import create_model, import_torch, lower
-from bitspike.block import real_form
 from bitspike.data import load
 from bitspike.ptq import calibrate_
 from bitspike.spec import MembraneSpec, QuantSpec
@@ -21,30 +31,6 @@ from bitspike.train.model_file import ModelHeader, load_model, save_model
 from needed_tools import need_module
 
 pytestmark = pytest.mark.filterwarnings("ignore::bitspike.lowering.DeadZoneWarning")
-
-
-def answers(net: nn.Module, data) -> np.ndarray:
-    with torch.no_grad():
-        return net.eval()(torch.from_numpy(data.inputs)).mean(0).argmax(1).numpy()
-
-
-def brought(module: nn.Module, **options) -> nn.Module:
-    samples = load("digits", "train").inputs[:50]
-    return import_torch(module, (1, 8, 8), STEPS, mean=MEAN, std=STD, samples=samples, **options)
-
-
-def check_integers(net: nn.Module, test) -> None:
-    """Quantized with its own neurons, evaluation, reference and engine are one."""
-    data = load("digits", "train")
-    done = calibrate_(net, "8w8u", [torch.from_numpy(batch) for batch, _ in data.subset(slice(512)).batches(128)])
-    assert done.batches == 4
-    integer = lower(net.eval())
-    logits = integer.predict(test.inputs)
-    assert np.array_equal(logits.argmax(1), answers(net, test))
-    assert np.array_equal(integer.on("reference").predict(test.inputs), logits)
-    with torch.no_grad(), real_form(net):
-        exact = net(torch.from_numpy(test.inputs[:64])).mean(0).argmax(1).numpy()
-    assert np.array_equal(exact, logits[:64].argmax(1))
 
 
 def test_a_network_of_snntorch(tmp_path):
@@ -388,17 +374,6 @@ def test_what_has_no_equal_is_refused_by_name(said):
         import_torch(refusals()[said](snn, None), (1, 8, 8), 4)
 
 
-class Skip(nn.Module):
-    def __init__(self, snn):
-        super().__init__()
-        self.a, self.lif_a = nn.Linear(64, 64), snn.Leaky(beta=0.5, init_hidden=True)
-        self.b, self.lif_b = nn.Linear(64, 64), snn.Leaky(beta=0.5, init_hidden=True)
-
-    def forward(self, x):
-        first = self.lif_a(self.a(x.flatten(1)))
-        return self.lif_b(self.b(first) + first)
-
-
 class Shared(nn.Module):
     def __init__(self, snn):
         super().__init__()
@@ -423,7 +398,6 @@ class Biased(nn.Module):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        (Skip, "lif_b does not read what b gives"),
         (Shared, "lif is used at two places"),
         (Biased, r"lif differs from the source in \d+ of \d+ spikes"),
     ],

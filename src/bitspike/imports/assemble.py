@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bitspike.block.fold import GAIN_FLOOR
 from bitspike.imports.composed import behind_average
 from bitspike.imports.layers import (
     CannotImport,
     Flattening,
+    Joining,
     Layer,
     Neuron,
     Norm,
@@ -23,6 +23,8 @@ from bitspike.imports.layers import (
     Voting,
     Weighted,
 )
+from bitspike.imports.parameters import Scaled, scaled, scaled_pair, with_norm
+from bitspike.imports.skips import Place, Side, side_of
 from bitspike.spec import MembraneSpec
 
 _ONE = torch.ones((), dtype=torch.float64)
@@ -58,6 +60,7 @@ class _Open:
     flatten: bool = False
     factor: Tensor = _ONE
     largest: Pooling | None = None  # a max pool behind the weights
+    side: Side | None = None  # what is added to them
     sources: list[str] = field(default_factory=list)
 
 
@@ -73,6 +76,7 @@ class Assembler:
         self._open: _Open | None = None
         self._values = "input"  # input | spikes | counts
         self._votes: Voting | None = None
+        self._places: dict[str, Place] = {}  # by the source's names, what neurons and pools gave
 
     def take(self, layer: Layer) -> None:
         """The next layer of the chain."""
@@ -93,8 +97,12 @@ class Assembler:
                 self._voting(layer)
             case Scaling():
                 self._scaling(layer)
+            case Joining():
+                self._joining(layer)
             case _:
                 pass  # it does nothing
+        if self._open is None and self.made.tables:
+            self._places[layer.name] = Place(self.made.tables[-1]["name"], self._shape, self._scale, self._values)
 
     def finish(self) -> Assembly:
         """Close with a readout."""
@@ -124,8 +132,23 @@ class Assembler:
             self._colours = None
         self._open = _Open(layer, sources=[layer.name])
 
+    def _joining(self, layer: Joining) -> None:
+        behind = self._open
+        if behind is None:
+            raise CannotImport(
+                layer.name,
+                "adds to spikes, so that counts go on, as in SEW's residual blocks; neurons of ours give 0 and 1: add "
+                "before the neurons",
+            )
+        if behind.side is not None:
+            raise CannotImport(layer.name, f"comes behind {behind.side.name}; one sum can be before a layer of neurons")
+        if behind.largest is not None or behind.flatten or not behind.weights.is_convolution:
+            raise CannotImport(layer.name, "adds to rows, or behind a pool; skips join convolutions' own sums")
+        behind.side = side_of(layer, None if layer.origin is None else self._places.get(layer.origin))
+        behind.sources += behind.side.sources
+
     def _norm(self, layer: Norm) -> None:
-        if self._open is None or self._open.norm is not None:
+        if self._open is None or self._open.norm is not None or self._open.side is not None:
             raise CannotImport(layer.name, "is a batch norm that does not stand right behind a Conv2d or a Linear")
         self._open.sources.append(layer.name)
         if self._open.largest is None:
@@ -133,7 +156,7 @@ class Assembler:
             return
         # A block normalizes before it pools; statistics of maxima would be others there as soon as it trains further.
         _refuse_falling(layer.name, "gain", layer.gamma)
-        self._open.weights = _with_norm(self._open.weights, layer)
+        self._open.weights = with_norm(self._open.weights, layer)
 
     def _pooling(self, layer: Pooling) -> None:
         if len(self._shape) != 3:
@@ -165,6 +188,8 @@ class Assembler:
             raise CannotImport(layer.name, "pools whole maps or rows between weights and neurons; pool windows of maps")
         if behind.largest is not None:
             raise CannotImport(layer.name, f"pools what {behind.largest.name} pooled; put neurons between the two")
+        if behind.side is not None:
+            raise CannotImport(layer.name, f"pools {behind.side.name}; put neurons between the two")
         if layer.kind == "max":
             behind.largest = layer
         else:
@@ -191,6 +216,8 @@ class Assembler:
                 raise CannotImport(layer.name, "scales spikes by zero or less; scale the next weights instead")
             self._scale *= float(layer.factor.flatten()[0])
             return
+        if self._open.side is not None:
+            raise CannotImport(layer.name, f"scales {self._open.side.name}; scale what is added")
         factor = _per_channel(layer.name, "factor", layer.factor, self._after(self._open))
         if self._open.largest is not None:
             _refuse_falling(layer.name, "factor", factor)
@@ -207,17 +234,24 @@ class Assembler:
         gain = _per_channel(layer.name, "gain", layer.gain, maps)
         if done.largest is not None:
             _refuse_falling(layer.name, "gain", gain)
-        gain = gain * done.factor
+        side_gain, gain = gain, gain * done.factor
         drive = _per_channel(layer.name, "constant input", layer.drive, maps)
         if bool((threshold <= 0).any()):
             raise CannotImport(layer.name, "has a threshold that is not positive; it would fire all the time")
         if threshold.numel() > 1:  # a threshold of its own for every channel goes into the gain
-            gain, drive, threshold = gain / threshold, drive / threshold, torch.ones((), dtype=torch.float64)
-        fixed = _scaled(weights, done.norm, gain, drive, self._scale)
+            gain, side_gain, drive = gain / threshold, side_gain / threshold, drive / threshold
+            threshold = torch.ones((), dtype=torch.float64)
+        if done.side is not None and done.side.weights is None:  # spikes count 1, so that is the unit of potentials
+            unit = _one_unit(layer.name, side_gain)
+            gain, drive, threshold = gain / unit, drive / unit, threshold / unit
+        fixed = self._scaled(done, gain, side_gain, drive)
+        normed = "norm.weight" in fixed.parameters
         values: dict[str, Any] = {"channels": channels, "bias": "bias" in fixed.parameters}
-        values |= {"norm": done.norm is not None, "input_scale": fixed.scale}
-        if done.norm is not None:
+        values |= {"norm": normed, "input_scale": fixed.scale}
+        if done.norm is not None and normed:
             values["eps"] = done.norm.eps
+        if done.side is not None:
+            values["skip"] = done.side.table(own="skip_norm.weight" in fixed.parameters)
         if weights.is_convolution:
             kernel, stride, padding = (list(x) for x in (weights.weight.shape[2:], weights.stride, weights.padding))
             values |= {"kernel": kernel, "stride": stride, "padding": padding}
@@ -231,6 +265,14 @@ class Assembler:
         self._shape, self._scale, self._values = maps, 1.0, "spikes"
         if done.flatten:
             self._flatten()
+
+    def _scaled(self, done: _Open, gain: Tensor, side_gain: Tensor, drive: Tensor) -> Scaled:
+        """The parameters of what stands before neurons."""
+        side = done.side
+        if side is None or side.weights is None:
+            return scaled(done.weights, done.norm, gain, drive, self._scale)
+        main = (done.weights, done.norm, gain, self._scale)
+        return scaled_pair(main, (side.weights, side.norm, side_gain, side.place.scale), drive)
 
     def _after(self, layer: _Open) -> tuple[int, ...]:
         """Shape of what a weighted layer gives, behind its pool if it has one."""
@@ -253,7 +295,7 @@ class Assembler:
             raise CannotImport(weights.name, "is a convolution at the end; end with a Linear, or with spiking neurons")
         weight, bias = weights.weight, weights.bias
         if last.norm is not None:
-            weights = _with_norm(weights, last.norm)
+            weights = with_norm(weights, last.norm)
             weight, bias = weights.weight, weights.bias
         factor = last.factor.expand(len(weight)).unsqueeze(1)
         weight, bias = weight * factor, None if bias is None else bias * factor.squeeze(1)
@@ -304,12 +346,14 @@ def _per_channel(name: str, what: str, value: Tensor, shape: tuple[int, ...]) ->
     return rows[:, 0]
 
 
-def _with_norm(weights: Weighted, norm: Norm) -> Weighted:
-    """The same with the norm's constants in weight and bias."""
-    unit = norm.gamma / torch.sqrt(norm.variance + norm.eps)
-    weight = weights.weight * unit.reshape(-1, *(1,) * (weights.weight.dim() - 1))
-    bias = torch.zeros_like(unit) if weights.bias is None else weights.bias
-    return replace(weights, weight=weight, bias=(bias - norm.mean) * unit + norm.beta)
+def _one_unit(name: str, gain: Tensor) -> Tensor:
+    """The gain of neurons that plain spikes join: the same positive one for all channels."""
+    unit = gain.flatten()[0]
+    if bool((gain != unit).any()) or float(unit) <= 0:
+        raise CannotImport(
+            name, "has a gain or a threshold of its own for every channel, where spikes join as they are"
+        )
+    return unit
 
 
 def _refuse_falling(name: str, what: str, factor: Tensor) -> None:
@@ -331,34 +375,3 @@ def _membrane(layer: Neuron, threshold: float) -> MembraneSpec:
         subtract=subtract,
         strict=layer.strict,
     )
-
-
-@dataclass(frozen=True)
-class _Scaled:
-    parameters: dict[str, Tensor]
-    scale: float
-
-
-def _scaled(weights: Weighted, norm: Norm | None, gain: Tensor, drive: Tensor, scale: float) -> _Scaled:
-    """Parameters of a layer whose neurons take gain * current + drive."""
-    weight = weights.weight
-    found: dict[str, Tensor] = {}
-    bias = weights.bias
-    if norm is None:
-        if gain.numel() == 1 and float(gain) > 0:
-            scale *= float(gain)  # no weight is touched
-        else:
-            weight = weight * gain.expand(len(weight)).reshape(-1, *(1,) * (weight.dim() - 1))
-        if bias is not None or bool(drive.any()):
-            found["bias"] = (torch.zeros(len(weight)) if bias is None else bias) * gain + drive
-        return _Scaled({"weight": weight, **found}, scale)
-    gamma = norm.gamma * gain
-    # A gain never comes near zero in our blocks; where it does here, the weights take it in.
-    held = torch.where(gamma < 0, gamma.clamp_max(-GAIN_FLOOR), gamma.clamp_min(GAIN_FLOOR))
-    ratio = gamma / held
-    weight = weight * ratio.reshape(-1, *(1,) * (weight.dim() - 1))
-    if bias is not None:
-        found["bias"] = bias * ratio
-    found |= {"norm.weight": held, "norm.bias": norm.beta * gain + drive}
-    found |= {"norm.running_mean": norm.mean * ratio, "norm.running_var": norm.variance}
-    return _Scaled({"weight": weight, **found}, scale)

@@ -44,26 +44,28 @@ def compare(
     """
     wide = copy.deepcopy(net).double().eval()
     value: Tensor = samples
+    given: dict[str, Tensor] = {}  # what a layer gives
     found = []
-    for name, block in wide.sequence:
+    for name, block, source in wide.sequence:
         label = labels.get(name, name)
         if isinstance(block, SpikingBlock):
             wanted = results[name]
-            found.append(_spikes(label, block, value, wanted))
+            found.append(_spikes(label, block, value, None if source is None else given[source], wanted))
             value = wanted
         elif isinstance(block, Readout):
             if name in results:
                 _logits(label, block, value, results[name])
         else:
             value = block(value).double()
+        given[name] = value
     return found
 
 
-def _spikes(name: str, block: SpikingBlock, value: Tensor, wanted: Tensor) -> Compared:
+def _spikes(name: str, block: SpikingBlock, value: Tensor, skip: Tensor | None, wanted: Tensor) -> Compared:
     spec = block.membrane_spec
     if bool(((wanted != 0) & (wanted != 1)).any()):
         raise CannotImport(name, "gives values that are not 0 and 1 in the source, so no spikes")
-    current, _ = float_current(block, value, None, batch=False)
+    current, _ = float_current(block, value, skip, batch=False)
     if current.shape != wanted.shape:
         raise CannotImport(name, f"gives {list(wanted.shape)} in the source and {list(current.shape)} here")
     near = TIE * (spec.threshold + float(current.abs().max()))

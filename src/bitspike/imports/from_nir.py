@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from bitspike.imports.building import Entrance, Samples, build
-from bitspike.imports.layers import CannotImport, Seen
-from bitspike.imports.nir_nodes import Clock, layer_of, path_of
+from bitspike.imports.layers import CannotImport
+from bitspike.imports.nir_nodes import Clock, Placed, layer_of, order_of
 from bitspike.imports.nir_reference import run_node
+from bitspike.imports.wiring import INPUT, Wired, as_chain
 
 DEFAULT_DT = 1e-4
 
@@ -33,8 +34,8 @@ def import_nir(
 ) -> nn.Module:
     """A network of blocks, at 32 bits, that gives the spikes of a NIR graph on a test batch.
 
-    The graph is a single path of Conv2d, Linear, Affine, Scale, SumPool2d, AvgPool2d, Flatten, Threshold, LIF and IF.
-    What has no equal is refused by its name (ValueError).
+    The graph is a chain of Conv2d, Linear, Affine, Scale, SumPool2d, AvgPool2d, Flatten, Threshold, LIF and IF; two
+    nodes may feed one LIF or IF, as in residual blocks. What has no equal is refused by its name (ValueError).
 
     source: a file, or a graph of the `nir` package; input_shape: (C, H, W), where the Input node does not say it.
     dt: the length of a time step in the file's unit of time. snnTorch and SpikingJelly write files for 0.0001.
@@ -46,29 +47,53 @@ def import_nir(
     clock = Clock(float(dt), integration, reset)
     if not hasattr(graph, "nodes") or not hasattr(graph, "edges"):
         raise TypeError(f"import_nir takes a file or a graph of the nir package, not {type(graph).__name__}")
-    path = path_of(graph)
-    said = np.ravel(path[0][1].input_type["input"]) if input_shape is None else input_shape
+    order = order_of(graph)
+    said = np.ravel(order[0].node.input_type["input"]) if input_shape is None else input_shape
     shape = tuple(int(size) for size in said)
     if len(shape) not in (1, 3):
-        raise CannotImport(path[0][0], f"takes inputs of shape {list(shape)}; give input_shape, (C, H, W)")
+        raise CannotImport(order[0].name, f"takes inputs of shape {list(shape)}; give input_shape, (C, H, W)")
     entrance = Entrance.of(shape, time_steps, mean, std, bound)
     batch = entrance.samples(samples, seed)
     value = entrance.seen_by_source(batch)
-    value = value.flatten(2) if len(shape) == 1 or _begins_flat(path) else value
-    seen = []
-    for name, node in path[1:-1]:
-        layer = layer_of(name, node, clock)
+    value = value.flatten(2) if len(shape) == 1 or _begins_flat(order) else value
+    nodes, last = _run(order, value, clock)
+    return build(as_chain(nodes, last), entrance, batch, "nir")
+
+
+def _run(order: Sequence[Placed], value: Tensor, clock: Clock) -> tuple[list[Wired], int]:
+    """What every node gives of the input's values, and what it reads; and the number of the one that Output reads.
+
+    Nodes fed by two read their sum.
+    """
+    nodes: list[Wired] = []
+    numbers = {order[0].name: INPUT}
+
+    def read(place: Placed) -> tuple[Tensor, int]:
+        reads = tuple(numbers[source] for source in place.sources)
+        given = [value if number == INPUT else nodes[number].result for number in reads]
+        if len(given) == 1:
+            return given[0], reads[0]
+        if given[0].shape != given[1].shape:
+            shapes = " and ".join(str(list(part.shape[2:])) for part in given)
+            raise CannotImport(place.name, f"is fed by {' and '.join(place.sources)}, of shapes {shapes}")
+        nodes.append(Wired(None, given[0] + given[1], reads))
+        return nodes[-1].result, len(nodes) - 1
+
+    for place in order[1:-1]:
+        layer = layer_of(place.name, place.node, clock)
+        given, number = read(place)
         try:
-            value = run_node(name, node, value, clock)
+            result = run_node(place.name, place.node, given, clock)
         except RuntimeError as error:
-            first = str(error).splitlines()[0]
-            raise CannotImport(name, f"does not take values of shape {list(value.shape[2:])}: {first}") from None
-        seen.append(Seen(layer, value))
-    return build(seen, entrance, batch, "nir")
+            first, sizes = str(error).splitlines()[0], list(given.shape[2:])
+            raise CannotImport(place.name, f"does not take values of shape {sizes}: {first}") from None
+        numbers[place.name] = len(nodes)
+        nodes.append(Wired(layer, result, (number,)))
+    return nodes, read(order[-1])[1]
 
 
-def _begins_flat(path: list[tuple[str, Any]]) -> bool:
-    return len(path) > 1 and type(path[1][1]).__name__ in ("Linear", "Affine")
+def _begins_flat(order: Sequence[Placed]) -> bool:
+    return any(type(p.node).__name__ in ("Linear", "Affine") for p in order if order[0].name in p.sources)
 
 
 def _read(file: str | Path) -> Any:

@@ -108,7 +108,16 @@ class Nothing:
     name: str
 
 
-Layer = Weighted | Norm | Neuron | Pooling | Flattening | Voting | Scaling | Nothing
+@dataclass(frozen=True)
+class Joining:
+    """A sum: what comes down the chain, and what `origin` gave (None: the input) through the layers of `side`."""
+
+    name: str
+    origin: str | None
+    side: tuple[Layer, ...]
+
+
+Layer = Weighted | Norm | Neuron | Pooling | Flattening | Voting | Scaling | Nothing | Joining
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""NIR's nodes as layers, in the order of the graph's one path. Told by the names of their classes."""
+"""NIR's nodes as layers, and the order in which a graph runs. Told by the names of their classes."""
 
 from __future__ import annotations
 
@@ -49,33 +49,53 @@ class Clock:
             raise ValueError(f"reset is {self.reset!r}; allowed: {', '.join(RESETS)}")
 
 
-def path_of(graph: Any) -> list[tuple[str, Any]]:
-    """The nodes of a graph from its input to its output; refused where they are no single path."""
-    after: dict[str, list[str]] = {name: [] for name in graph.nodes}
+@dataclass(frozen=True)
+class Placed:
+    """A node of a graph and the names of the nodes that feed it: one, or two whose outputs it gets the sum of."""
+
+    name: str
+    node: Any
+    sources: tuple[str, ...]
+
+
+def order_of(graph: Any) -> list[Placed]:
+    """The nodes of a graph from its input to its output, each behind those that feed it; refused where none is."""
     before: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    fed: dict[str, list[str]] = {name: [] for name in graph.nodes}
     for source, target in graph.edges:
         for name in (source, target):
-            if name not in after:
+            if name not in before:
                 raise CannotImport(str(name), "is named by an edge, but the graph holds no such node")
-        after[source].append(target)
         before[target].append(source)
-    starts = [name for name, node in graph.nodes.items() if type(node).__name__ == "Input"]
-    if len(starts) != 1:
-        raise CannotImport("", f"has {len(starts)} Input nodes; it needs exactly one")
-    path, at = [(starts[0], graph.nodes[starts[0]])], starts[0]
-    while after[at]:
-        if len(after[at]) > 1:
-            raise CannotImport(at, f"feeds {' and '.join(after[at])}; only a single path of nodes can be imported")
-        at = after[at][0]
-        if len(before[at]) > 1:
-            raise CannotImport(at, f"is fed by {' and '.join(before[at])}; skips and recurrences cannot be imported")
-        path.append((at, graph.nodes[at]))
-    if type(path[-1][1]).__name__ != "Output":
-        raise CannotImport(at, "is where the path ends; it should end at an Output")
-    apart = set(graph.nodes) - {name for name, _ in path}
-    if apart:
-        raise CannotImport(", ".join(sorted(apart)), "is not on the path from the input to the output")
-    return path
+        fed[source].append(target)
+    first, last = (_only(graph, kind) for kind in ("Input", "Output"))
+    order: list[Placed] = []
+    ready, waits = [first], {name: len(sources) for name, sources in before.items()}
+    while ready:
+        at = ready.pop(0)
+        if len(before[at]) > 2:
+            raise CannotImport(at, f"is fed by {' and '.join(before[at])}; two can be added, no more")
+        order.append(Placed(at, graph.nodes[at], tuple(before[at])))
+        for name in fed[at]:
+            waits[name] -= 1
+            if waits[name] == 0:
+                ready.append(name)
+    done = {item.name for item in order}
+    for name in graph.nodes:  # in a circle, or behind one
+        if name not in done and len(before[name]) > 1 and done & set(before[name]):
+            raise CannotImport(name, f"is fed by {' and '.join(before[name])}; recurrences cannot be imported")
+    if last not in done or len(order) != len(graph.nodes):
+        apart = sorted(set(graph.nodes) - done)
+        raise CannotImport(", ".join(apart), "is not on the way from the input to the output")
+    order = [item for item in order if item.name != last]
+    return [*order, Placed(last, graph.nodes[last], tuple(before[last]))]
+
+
+def _only(graph: Any, kind: str) -> str:
+    names = [str(name) for name, node in graph.nodes.items() if type(node).__name__ == kind]
+    if len(names) != 1:
+        raise CannotImport("", f"has {len(names)} {kind} nodes; it needs exactly one")
+    return names[0]
 
 
 def layer_of(name: str, node: Any, clock: Clock) -> Layer:
@@ -94,7 +114,7 @@ _WHY_NOT = {
     "I": "whose potential is read and not its spikes; end with a Linear or an Affine",
     "Delay": "and blocks have no delays",
     "Conv1d": "and blocks convolve maps; write it as a Conv2d of height 1",
-    "NIRGraph": "a graph in the graph, as recurrent layers are written; only a single path can be imported",
+    "NIRGraph": "a graph in the graph, as recurrent layers are written; recurrences cannot be imported",
 }
 
 

@@ -18,17 +18,22 @@ from torch.overrides import TorchFunctionMode
 
 from bitspike.imports.layers import CannotImport, Seen
 from bitspike.imports.torch_modules import is_layer, is_multi_step, is_neuron, layer_of
+from bitspike.imports.wiring import Wired, as_chain
 
 
 @dataclass(frozen=True)
 class Event:
-    """One call of a layer."""
+    """One call of a layer, or of a function: pooling, told as a layer, or a sum of two tensors (module None).
+
+    reads, makes: the tensors themselves, whose memory tells them apart; given, result: copies of their values then.
+    """
 
     name: str
-    module: nn.Module
-    given: Tensor
+    module: nn.Module | None
+    given: tuple[Tensor, ...]
     result: Tensor
-    kept: tuple[Tensor, Tensor]  # what was given and the result themselves, whose memory tells them apart
+    reads: tuple[Tensor, ...]
+    makes: Tensor
     is_function: bool = False
 
 
@@ -39,7 +44,7 @@ class _NoMatchError(Exception):
 def watch(module: nn.Module, samples: Tensor, *, steps: int) -> list[Seen]:
     """The layers of a module in the order in which they run on `samples` [T, B, C, H, W], with what each gives.
 
-    Refuses, by name, modules that are no chain of known layers.
+    Refuses, by name, modules that are no chain of known layers, with sums of two ways where there are skips.
     """
     twin = _twin(module)
     names = {id(part): name for name, part in twin.named_modules()}
@@ -138,10 +143,14 @@ def _run(twin: nn.Module, names: dict[int, str], calls: list[Tensor]) -> list[Ev
 
 def _reads(later: Event, event: Event) -> bool:
     """Whether a layer was given what another gave, perhaps as a copy or in another shape."""
-    if _address(later.kept[0]) == _address(event.kept[1]):
+    if any(_address(read) == _address(event.makes) for read in later.reads):
         return True
-    given, result = later.given, event.result
-    return given.numel() == result.numel() and torch.equal(given.flatten(), result.flatten())
+    return any(_equal(given, event.result) for given in later.given)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """In every value, whatever the shapes."""
+    return one.numel() == other.numel() and torch.equal(one.flatten(), other.flatten())
 
 
 def _in_use(events: list[Event]) -> list[Event]:
@@ -149,7 +158,8 @@ def _in_use(events: list[Event]) -> list[Event]:
     kept: list[Event] = []
     for event in reversed(events):
         if event.is_function:
-            same = event.given.shape == event.result.shape and torch.equal(event.given, event.result)
+            idle = len(event.given) == 1 and event.given[0].shape == event.result.shape
+            same = idle and torch.equal(event.given[0], event.result)
             if same or not any(_reads(later, event) for later in kept):
                 continue
         kept.append(event)
@@ -167,8 +177,12 @@ _POOLS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
 """Functions of torch.nn.functional that are layers without parameters: the module of each, what they are given."""
 
 
+_SUMS = ("add", "add_")
+"""What `+`, `+=` and the functions behind them are called."""
+
+
 class _Functions(TorchFunctionMode):
-    """Notes pooling that is called as a function, as in `F.max_pool2d(self.conv(x), 2)`, like a layer.
+    """Notes pooling that is called as a function, as in `F.max_pool2d(self.conv(x), 2)`, like a layer; and sums.
 
     within: how many layers are at work, whose own calls are theirs.
     """
@@ -181,8 +195,10 @@ class _Functions(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call it, and note it if it pools."""
         named = dict(kwargs or {})
-        result = function(*args, **named)
         name = getattr(function, "__name__", "").removeprefix("_").removesuffix("_with_indices")
+        if not self.within and name in _SUMS and len(args) == 2 and not named:
+            return self._sum(function, *args)
+        result = function(*args, **named)
         if self.within or name not in _POOLS:
             return result
         made, order = _POOLS[name]
@@ -192,8 +208,16 @@ class _Functions(TorchFunctionMode):
         given = result[0] if isinstance(result, tuple) else result
         if options.get("stride") in ((), []):  # how functions in C say: as the kernel
             options["stride"] = None
-        noted = (value.double().clone(), given.double().clone())
-        self.events.append(Event(f"F.{name}", made(**options), *noted, (value, given), is_function=True))
+        copies = (value.double().clone(),), given.double().clone()
+        self.events.append(Event(f"F.{name}", made(**options), *copies, (value,), given, is_function=True))
+        return result
+
+    def _sum(self, function: Any, one: Any, other: Any) -> Any:
+        both = [value for value in (one, other) if isinstance(value, Tensor)]
+        copies = tuple(value.double().clone() for value in both)  # before one of them becomes the sum
+        result = function(one, other)
+        if len(both) == 2 and both[0].shape == both[1].shape:
+            self.events.append(Event("+", None, copies, result.double().clone(), tuple(both), result, is_function=True))
         return result
 
 
@@ -213,7 +237,7 @@ def _hooks(twin: nn.Module, names: dict[int, str], events: list[Event]) -> Itera
             raise CannotImport(names[id(part)], "is called with no tensor, or gives none")
         # Surrogates of snnTorch give float32 whatever they get.
         wide = first.double()
-        events.append(Event(names[id(part)], part, given.double().clone(), wide.clone(), (given, wide)))
+        events.append(Event(names[id(part)], part, (given.double().clone(),), wide.clone(), (given,), wide))
         return (wide, *result[1:]) if isinstance(result, tuple) else wide
 
     inside: set[int] = set()
@@ -234,47 +258,77 @@ def _in_order(events: list[Event], *, steps: int, batch: int) -> list[list[Event
     """For every layer of the chain its events, one per step or a single one for all of them."""
     if not events:
         raise _NoMatchError("no layer of it ran")
-    neurons = [event for event in events if is_neuron(event.module)]
+    neurons = [event for event in events if event.module is not None and is_neuron(event.module)]
     if not neurons:
         raise _NoMatchError("none of its neurons ran")
-    together = neurons[0].given.shape[:2] == (steps, batch) and len(neurons) == len({n.name for n in neurons})
+    together = neurons[0].given[0].shape[:2] == (steps, batch) and len(neurons) == len({n.name for n in neurons})
     rounds = 1 if together else steps
     for event in neurons:
-        rows = event.given.shape[: 2 if together else 1]
-        if rows != ((steps, batch) if together else (batch,)):
-            raise _NoMatchError(f"{event.name} got a tensor of shape {list(event.given.shape)}")
-    for name in {event.name for event in events if event.is_function}:
-        if sum(event.name == name for event in events) % rounds:
-            raise CannotImport(name, "does not run once in every time step as the layers do; pool inside the loop")
-    each, left = divmod(len(events), rounds)
-    if left or any(events[at].name != events[at % each].name for at in range(len(events))):
+        shape = event.given[0].shape
+        if shape[: 2 if together else 1] != ((steps, batch) if together else (batch,)):
+            raise _NoMatchError(f"{event.name} got a tensor of shape {list(shape)}")
+    if not _repeats([event.name for event in events if not event.is_function], rounds):
         times = sum(event.name == neurons[0].name for event in neurons)
         raise _NoMatchError(f"{neurons[0].name} ran {times} times, or not all layers ran once in every time step")
+    if not _repeats([event.name for event in events], rounds):
+        name = next(event.name for event in events if event.is_function)
+        raise CannotImport(name, "does not run once in every time step as the layers do; do it inside the loop")
+    each = len(events) // rounds
     chain = [[events[turn * each + at] for turn in range(rounds)] for at in range(each)]
-    names = [part[0].name for part in chain if is_neuron(part[0].module)]
+    names = [event.name for event in neurons[: len(neurons) // rounds]]
     for name in names:
         if names.count(name) > 1:
             raise CannotImport(name, "is used at two places, which share its membrane; give each its own")
     return chain
 
 
+def _repeats(names: list[str], rounds: int) -> bool:
+    """Whether the names are one list so many times."""
+    each, left = divmod(len(names), rounds)
+    return not left and names == names[:each] * rounds
+
+
 def _linked(chain: list[list[Event]], samples: Tensor) -> list[Seen]:
-    """The chain as layers, once it is sure that each reads what the one before gave, and nothing else."""
+    """The layers as a chain, once it is sure what each of them reads."""
     steps, batch = samples.shape[:2]
-    before, owner, memory = samples, "the input", {_address(samples)}
-    found = []
+    made = [_Made("the input", samples, {_address(samples)})]
+    nodes: list[Wired] = []
     for events in chain:
-        name = events[0].name
-        layer = layer_of(name, events[0].module)
-        given, result = (_steps(name, [getattr(e, at) for e in events], steps, batch) for at in ("given", "result"))
-        same = given.numel() == before.numel() and torch.equal(given.flatten(), before.flatten())
-        # Values that are all alike prove nothing: then it has to be the same memory.
-        telling = bool((given != given.flatten()[0]).any()) or all(_address(e.kept[0]) in memory for e in events)
-        if not same or (not telling and owner != "the input"):
-            raise CannotImport(name, _unlinked(owner, silent=same))
-        found.append(Seen(layer, result))
-        before, owner, memory = result, name, {_address(event.kept[1]) for event in events}
-    return found
+        name, module = events[0].name, events[0].module
+        layer = None if module is None else layer_of(name, module)
+        reads = tuple(
+            _maker(name, _steps(name, list(given), steps, batch), {_address(read) for read in read_of}, made)
+            for given, read_of in zip(
+                zip(*(event.given for event in events), strict=True),
+                zip(*(event.reads for event in events), strict=True),
+                strict=True,
+            )
+        )
+        result = _steps(name, [event.result for event in events], steps, batch)
+        nodes.append(Wired(layer, result, reads))
+        made.append(_Made(name, result, {_address(event.makes) for event in events}))
+    return as_chain(nodes, len(nodes) - 1)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a layer gave, or the input: its values, and the memory they were in."""
+
+    owner: str
+    values: Tensor
+    memory: set[int]
+
+
+def _maker(name: str, given: Tensor, memory: set[int], made: list[_Made]) -> int:
+    """Which of the layers before gave what a layer is given: the last one that did, INPUT for the input."""
+    alike = [number for number, item in enumerate(made) if _equal(given, item.values)]
+    there = [number for number in alike if memory <= made[number].memory]
+    # Values that are all alike prove nothing: then it has to be the same memory, or the only layer before.
+    telling = bool((given != given.flatten()[0]).any()) or len(made) == 1
+    found = there or (alike if telling else [])
+    if not found:
+        raise CannotImport(name, _unlinked(made[-1].owner, silent=bool(alike)))
+    return found[-1] - 1
 
 
 def _unlinked(owner: str, *, silent: bool) -> str:
@@ -284,9 +338,8 @@ def _unlinked(owner: str, *, silent: bool) -> str:
             "from; give samples that the network was trained on"
         )
     return (
-        f"does not read what {owner} gives: between them is an operation that is no module (a skip that is added, a "
-        "function other than pooling, a coding of the input, a recurrence). Only chains can be imported; write "
-        "functions as modules"
+        f"does not read what {owner} gives: between them is an operation that is no module (a function other than "
+        "pooling and sums, a coding of the input, a recurrence). Write functions as modules"
     )
 
 

@@ -1,18 +1,21 @@
-"""A network that is one plain list of layers: what networks trained elsewhere become."""
+"""A network that is one list of layers, perhaps with skips: what networks trained elsewhere become."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bitspike.block import (
+    ConvSkip,
     EventInput,
     Flatten,
     GlobalSumPool,
     ImageInput,
     MaxPool,
+    PlainSkip,
     Readout,
     SpikingConv2d,
     SpikingLinear,
@@ -29,7 +32,7 @@ DEFAULT_LAYERS: tuple[dict[str, Any], ...] = (
 
 _WEIGHTED = ("channels", "bias", "norm", "eps", "input_scale")
 _KEYS: dict[str, tuple[str, ...]] = {
-    "conv": (*_WEIGHTED, "kernel", "stride", "padding", "pool_sums"),
+    "conv": (*_WEIGHTED, "kernel", "stride", "padding", "pool_sums", "skip"),
     "linear": _WEIGHTED,
     "max_pool": ("kernel", "stride"),
     "sum_pool": ("kernel", "stride"),
@@ -38,6 +41,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "readout": ("bias", "input_scale"),
 }
 """Kind of layer -> what its table may say, besides `kind` and `name`."""
+_SKIP_KEYS = ("from", "kernel", "stride", "norm", "eps")
 
 
 @register_model("sequence")
@@ -45,8 +49,9 @@ class SequenceNet(nn.Module):
     """Layers one after the other, each told by a table; `bitspike import` makes them.
 
     layers: tables with `kind` (conv, linear, max_pool, sum_pool, global_sum_pool, flatten, readout), `name`, and what
-    the kind has: channels, kernel, stride, padding, bias, norm, eps, input_scale; pool_sums of a conv is a table of
-    kernel and stride, max pooling before its neurons. A readout is last.
+    the kind has: channels, kernel, stride, padding, bias, norm, eps, input_scale. Of a conv, pool_sums is a table of
+    kernel and stride, max pooling before its neurons; skip is a table of the layer whose spikes join, `from`, and of
+    kernel, stride, norm and eps of the convolution they go through, if they do. A readout is last.
     bound: the largest event count; None for images.
     """
 
@@ -69,26 +74,35 @@ class SequenceNet(nn.Module):
         else:
             self.input = EventInput(checked_shape(shape), bound=bound, time_steps=time_steps)
         self._order = ["input"]
+        self._skips: dict[str, str] = {}
+        shapes = {"input": shape}
         for number, table in enumerate(layers):
             name = _checked(table, number, self._order)
             if (table["kind"] == "readout") != (number + 1 == len(layers)):
                 raise ValueError(f"layers: {name} is a {table['kind']}; the last layer is a readout, and no other")
-            block, shape = _made(name, table, shape, checked_classes(classes))
+            if table.get("skip") is not None:
+                self._skips[name] = _skip_source(name, table["skip"], self._order[1:])
+            block, shape = _made(name, table, shape, shapes, checked_classes(classes))
             self.add_module(name, block)
             self._order.append(name)
+            shapes[name] = shape
         if len(self._order) == 1:
             raise ValueError("layers is empty; give at least a readout")
 
     @property
-    def sequence(self) -> list[tuple[str, nn.Module]]:
-        """The blocks in the order in which they run, with their names."""
-        return [(name, getattr(self, name)) for name in self._order]
+    def sequence(self) -> list[tuple[str, nn.Module, str | None]]:
+        """The blocks in the order in which they run: name, block, and the name of the one whose spikes join it."""
+        return [(name, getattr(self, name), self._skips.get(name)) for name in self._order]
 
     def forward(self, samples: Tensor) -> Tensor:
         """Images [B, C, H, W] or event counts [T, B, C, H, W] (uint8) to logits [T, B, classes]."""
         value = samples
-        for _, block in self.sequence:
-            value = block(value)
+        wanted = set(self._skips.values())
+        kept: dict[str, Tensor] = {}
+        for name, block, source in self.sequence:
+            value = block(value) if source is None else block(value, kept[source])
+            if name in wanted:
+                kept[name] = value
         return value
 
 
@@ -106,12 +120,22 @@ def _checked(table: Mapping[str, Any], number: int, taken: Sequence[str]) -> str
     return name
 
 
+def _skip_source(name: str, table: Any, before: Sequence[str]) -> str:
+    """The layer that a skip comes from; refuses tables that say what a skip does not know."""
+    if not isinstance(table, Mapping) or not set(table) <= set(_SKIP_KEYS):
+        raise ValueError(f"layers: the skip of {name} is {table!r}; give a table with {', '.join(_SKIP_KEYS)}")
+    source = table.get("from")
+    if source not in before:
+        raise ValueError(f"layers: the skip of {name} is from {source!r}; give one of {', '.join(before) or 'none'}")
+    return str(source)
+
+
 def _made(
-    name: str, table: Mapping[str, Any], shape: tuple[int, ...], classes: int
+    name: str, table: Mapping[str, Any], shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]], classes: int
 ) -> tuple[nn.Module, tuple[int, ...]]:
-    """The block of a table, and the shape of what it gives."""
+    """The block of a table, and the shape of what it gives; `shapes` of what the layers before give."""
     makers: dict[str, Callable[..., tuple[nn.Module, tuple[int, ...]]]] = {
-        "conv": _conv,
+        "conv": lambda table, shape: _conv(name, table, shape, shapes),
         "linear": _linear,
         "max_pool": _pool,
         "sum_pool": _pool,
@@ -140,21 +164,40 @@ def _size(shape: Sequence[int]) -> int:
     return total
 
 
-def _conv(table: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
+def _conv(
+    name: str, table: Mapping[str, Any], shape: tuple[int, ...], shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[nn.Module, tuple[int, ...]]:
+    joins = table.get("skip")
+    source = None if joins is None else shapes[joins["from"]]
     block = SpikingConv2d(
         shape[0],
         int(table["channels"]),
         _pair(table["kernel"]),
         stride=_pair(table.get("stride", 1)),
         padding=_pair(table["padding"]) if "padding" in table else None,
+        skip=None if joins is None or source is None else _skip(joins, source),
         pool_sums=_pool_sums(table.get("pool_sums")),
         **_common(table),
     )
     _set_eps(block, table)
+    if joins is not None and block.skip_norm is not None:
+        block.skip_norm.eps = float(joins.get("eps", block.skip_norm.eps))
+    if joins is not None and source is not None:
+        try:  # whether they meet, before anything runs
+            block.check_skip(torch.empty(1, 1, *shape), torch.empty(1, 1, *source))
+        except ValueError as error:
+            raise ValueError(f"layers: {name} and its skip from {joins['from']} do not meet: {error}") from None
     window = block.window
     sizes = shape[1:] if window is None else window.sizes(shape[1:], block.weight.shape[2:])
     sizes = sizes if block.largest is None else block.largest.sizes(sizes)
     return block, (block.out_channels, *sizes)
+
+
+def _skip(table: Mapping[str, Any], source: tuple[int, ...]) -> PlainSkip | ConvSkip:
+    if "kernel" not in table:
+        return PlainSkip(int(table.get("stride", 1)))
+    norm = str(table.get("norm", "own"))
+    return ConvSkip(source[0], int(table.get("stride", 1)), int(table["kernel"]), norm)
 
 
 def _pool_sums(table: Any) -> MaxPool | None:
