@@ -159,7 +159,9 @@ def joined(source: NDArray, skip: g.PlainSkip | PlainSkip, shape: tuple[int, ...
 def _pool(node: g.Pool, value: NDArray) -> NDArray[np.int64]:
     kernel = value.shape[-2:] if node.kernel is None else node.kernel
     stride = kernel if node.stride is None else node.stride
-    return windows(value, kernel, stride, node.kind)
+    around = [(0, 0)] * 3 + [(size, size) for size in node.padding]
+    outside = np.iinfo(value.dtype).min if node.kind == "max" else 0
+    return windows(np.pad(value, around, constant_values=outside), kernel, stride, node.kind)
 
 
 def windows(value: NDArray, kernel: tuple[int, ...], stride: tuple[int, ...], kind: str) -> NDArray:
@@ -221,7 +223,8 @@ def _shape(node: g.Node, shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
     if isinstance(node, g.Pool):
         if node.kernel is None:
             return (before[0], 1, 1)
-        return (before[0], *((before[1 + i] - node.kernel[i]) // node.stride[i] + 1 for i in range(2)))
+        sizes = [before[1 + i] + 2 * node.padding[i] - node.kernel[i] for i in range(2)]
+        return (before[0], *(sizes[i] // node.stride[i] + 1 for i in range(2)))
     if isinstance(node, g.Spiking) and isinstance(node.operator, g.Convolution):
         op = node.operator
         sizes = [(before[1 + i] + 2 * op.padding[i] - op.weight.shape[2 + i]) // op.stride[i] + 1 for i in range(2)]

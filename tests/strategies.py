@@ -113,7 +113,7 @@ class Stage:
     bias: bool
     norm: bool
     skip: str  # none | plain | mapped | shared | own
-    pool: str  # none | max | sum | overlap | global | sums | sums overlap; the last two before the neurons
+    pool: str  # none | max | sum | overlap | padded | global | sums | sums overlap; the last two before the neurons
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def stages() -> st.SearchStrategy[Stage]:
         bias=st.booleans(),
         norm=st.sampled_from((True, True, False)),
         skip=st.sampled_from(("none", "plain", "mapped", "shared", "own")),
-        pool=st.sampled_from(("none", "max", "sum", "overlap", "global", "sums", "sums overlap")),
+        pool=st.sampled_from(("none", "max", "sum", "overlap", "padded", "global", "sums", "sums overlap")),
     )
 
 
@@ -255,6 +255,9 @@ class BuiltStage(nn.Module):
         self.pool: nn.Module | None = None
         if stage.pool == "global":
             self.pool, sizes = GlobalSumPool(), (1, 1)
+        elif stage.pool == "padded":
+            self.pool = MaxPool(3, 2, 1) if stage.norm else SumPool(3, 2, 1)
+            sizes = tuple((side - 1) // 2 + 1 for side in sizes)
         elif stage.pool in ("max", "sum", "overlap") and min(sizes) >= 2:
             step = 1 if stage.pool == "overlap" else 2
             self.pool = MaxPool(2) if stage.pool == "max" else SumPool(2, step)

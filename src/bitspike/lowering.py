@@ -212,7 +212,7 @@ def _inner_node(step: Step, source: str, ranges: dict[str, Range]) -> graph.Node
         case Readout():
             return block.to_node(name, source, step.shape[0], ranges[source].high)
         case MaxPool() | SumPool() | GlobalSumPool():
-            return graph.Pool(name, source, block.kind, block.kernel, block.stride)
+            return graph.Pool(name, source, block.kind, block.kernel, block.stride, block.padding)
         case Flatten():
             return graph.Flatten(name, source)
     raise ValueError(f"{name} is a {type(block).__name__}, which lowering does not know")

@@ -45,9 +45,10 @@ def random_graph(seed: int, channels: tuple[int, ...] = CHANNELS) -> g.Graph:
     last, per_pixel = "second", 1
     if min(size) >= 2 and numbers.integers(2):
         kind, stride = str(numbers.choice(("max", "sum"))), int(numbers.integers(1, 3))
-        nodes.append(g.Pool("pool", last, kind, (2, 2), (stride, stride)))
-        size = tuple((side - 2) // stride + 1 for side in size)
-        last, per_pixel = "pool", 4 if kind == "sum" else 1
+        kernel, padding = (3, 1) if numbers.integers(2) else (2, 0)
+        nodes.append(g.Pool("pool", last, kind, (kernel, kernel), (stride, stride), (padding, padding)))
+        size = tuple((side + 2 * padding - kernel) // stride + 1 for side in size)
+        last, per_pixel = "pool", kernel**2 if kind == "sum" else 1
     nodes.append(g.Flatten("flat", last))
     features, last = outputs * size[0] * size[1], "flat"
     if numbers.integers(2):

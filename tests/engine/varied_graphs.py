@@ -144,8 +144,10 @@ class _Maker:
         else:
             kernel = [int(self.numbers.integers(1, min(3, side) + 1)) for side in size]
             stride = [int(self.numbers.integers(1, 4)) for _ in size]
-            result = [(size[i] - kernel[i]) // stride[i] + 1 for i in range(2)]
-            pool = g.Pool(name, source, kind, (kernel[0], kernel[1]), (stride[0], stride[1]))
+            padding = [int(self.numbers.integers(side // 2 + 1)) for side in kernel]
+            result = [(size[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in range(2)]
+            window = (kernel[0], kernel[1]), (stride[0], stride[1]), (padding[0], padding[1])
+            pool = g.Pool(name, source, kind, *window)
         most = self.most[source] * (math.prod(kernel) if kind == "sum" else 1)
         return self._add(pool, (channels, *result), most, self.below[source])
 

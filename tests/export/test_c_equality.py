@@ -158,7 +158,7 @@ def mixed_graph(kind):
     return Graph(
         (
             entry,
-            Pool("largest", "input", "max", (2, 2), (2, 2)),
+            Pool("largest", "input", "max", (3, 3), (2, 2), (1, 1)),
             Pool("small", "largest", "sum", (2, 2), (1, 1)),
             Spiking("first", "small", Convolution(codes((3, 2, 3, 3)), (1, 1), (1, 1)), first, side),
             Pool("counts", "first", "sum", (2, 2), (1, 1)),

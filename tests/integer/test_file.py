@@ -22,7 +22,7 @@ from bitspike.cost.integers import bytes_of
 from bitspike.integer import file
 from bitspike.integer.container import pack, unpack
 from bitspike.integer.file import About, Contents
-from bitspike.integer.graph import Convolution, Flatten, Graph, Input, Largest, Readout, Spiking, WeightedSkip
+from bitspike.integer.graph import Convolution, Flatten, Graph, Input, Largest, Pool, Readout, Spiking, WeightedSkip
 from bitspike.integer.tables import narrow
 from strategies import RandomNet, plans
 
@@ -94,6 +94,23 @@ def test_windows_of_sums_are_stored_and_need_the_third_version(tmp_path):
     assert header["graph"][1]["operator"]["largest"] == {"kernel": [2, 1], "stride": [2, 3]}
     file.save(tmp_path / "a.bsp", contents)
     assert same(file.load(tmp_path / "a.bsp").graph, contents.graph)
+
+
+def test_padded_pools_are_stored_and_need_the_third_version(tmp_path):
+    pool = Pool("pool", "input", "max", (3, 3), (2, 2), (1, 0))
+    readout = Readout("readout", "flat", np.ones((2, 4), int), np.zeros(2, int), 0.5, 2)
+    entry = Input("input", "image", (2, 4, 4), 2, (0, 0), 255, 1.0)
+    contents = Contents(Graph((entry, pool, Flatten("flat", "pool"), readout)))
+    header, _ = independent_reader.read(file.to_bytes(contents))
+    assert header["version"] == 3
+    assert header["graph"][1]["padding"] == [1, 0]
+    file.save(tmp_path / "a.bsp", contents)
+    assert same(file.load(tmp_path / "a.bsp").graph, contents.graph)
+    flat = replace(pool, padding=(0, 0), stride=None, kernel=(2, 2))
+    readout = replace(readout, weight=np.ones((2, 8), int))
+    header, _ = independent_reader.read(file.to_bytes(Contents(Graph((entry, flat, Flatten("flat", "pool"), readout)))))
+    assert header["version"] == 1
+    assert "padding" not in header["graph"][1]
 
 
 @pytest.mark.parametrize("shift", [-1, 31, 2.0, True, 30])

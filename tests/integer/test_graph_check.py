@@ -307,6 +307,29 @@ def test_a_pool_without_a_stride_moves_by_its_kernel():
     assert check(graph)["pool"].shape == (2, 2, 3)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "padding", "said"),
+    [
+        ((3, 3), (2, 1), "vertical padding is 2; allowed: 0 to 1"),
+        ((3, 2), (1, 2), "horizontal padding is 2; allowed: 0 to 1"),
+        ((3, 3), (-1, 0), "vertical padding is -1"),
+        ((12, 3), (2, 1), "kernel height is 12"),
+        (None, (1, 1), "kernel is missing, yet it has padding"),
+    ],
+)
+def test_padding_of_pools_has_limits(kernel, padding, said):
+    pool = Pool("pool", "input", "max", kernel, None, padding)
+    with pytest.raises(ValueError, match=f"^pool: .*{said}"):
+        check(Graph((replace(NODES["input"], zero_point=(0, 0)), pool, *last_of(2))))
+
+
+def test_a_padded_pool_has_a_window_for_every_stride():
+    pool = Pool("pool", "input", "sum", (3, 3), (2, 2), (1, 1))
+    found = check(Graph((replace(NODES["input"], zero_point=(0, 0)), pool, *last_of(2 * 4 * 4))))["pool"]
+    assert found.shape == (2, 4, 4)  # of 7 x 7
+    assert found.range.high.tolist() == [9 * 255] * 2
+
+
 def last_of(features: int) -> tuple[Flatten, Readout]:
     return Flatten("flat", "pool"), Readout("out", "flat", np.ones((1, features), int), np.array([0]), 1.0, 3)
 

@@ -212,6 +212,15 @@ def test_pools_drop_what_does_not_fill_a_window(kind, expected):
     assert coarse[0, 0, 0].tolist() == [[expected[0][0]]]
 
 
+def test_what_lies_beyond_the_map_does_not_count():
+    """Neither as a zero that would be the largest of negative numbers."""
+    value = torch.tensor([[-5, -9, -3], [-4, -6, -8], [-10, -1, -5]], dtype=torch.int32).reshape(1, 1, 1, 3, 3)
+    largest = ops.pool(value, graph.Pool("p", "x", "max", (3, 3), (2, 2), (1, 1)))
+    assert largest[0, 0, 0].tolist() == [[-4, -3], [-1, -1]]
+    total = ops.pool(value, graph.Pool("p", "x", "sum", (3, 2), (2, 1), (1, 0)))
+    assert total[0, 0, 0].tolist() == [[-24, -26], [-21, -20]]
+
+
 def test_pixels_lose_their_zero_point():
     node = graph.Input("x", "image", (2, 1, 1), 3, (5, 250), 255, 1.0)
     samples = torch.tensor([[[[0]], [[255]]]], dtype=torch.uint8)

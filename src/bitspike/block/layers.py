@@ -109,6 +109,8 @@ class SpikingConv2d(SpikingBlock):
             skip_window = Window(pair(skip.stride), (side[0] // 2, side[1] // 2))
         if pool_sums is not None and not isinstance(pool_sums, MaxPool):
             raise TypeError(f"SpikingConv2d: pool_sums is {pool_sums!r}; give MaxPool(2), say, or None")
+        if pool_sums is not None and any(pool_sums.padding):
+            raise ValueError(f"SpikingConv2d: pool_sums is {pool_sums!r}; sums are pooled without padding")
         super().__init__(
             _initial(out_channels, in_channels, *kernel),
             window=Window(steps, around),

@@ -85,35 +85,48 @@ def _check_samples(block: Block, samples: Tensor, axes: int, shape: tuple[int, .
 
 
 class _WindowPool(Block):
-    """What pooling over windows shares; windows do not reach beyond the map."""
+    """What pooling over windows shares.
+
+    padding: how far windows reach beyond the map, at most half of them; what is there does not count.
+    """
 
     kind = ""
 
-    def __init__(self, kernel: int | tuple[int, int], stride: int | tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        kernel: int | tuple[int, int],
+        stride: int | tuple[int, int] | None = None,
+        padding: int | tuple[int, int] = 0,
+    ) -> None:
         super().__init__()
         self.kernel = pair(kernel)
         self.stride = self.kernel if stride is None else pair(stride)
+        self.padding = pair(padding)
         count(type(self).__name__, kernel=min(self.kernel), stride=min(self.stride))
+        if any(not 0 <= self.padding[i] <= self.kernel[i] // 2 for i in range(2)):
+            raise ValueError(
+                f"{type(self).__name__}.padding is {padding}; allowed: 0 to half the kernel, {self.kernel}"
+            )
 
     @property
     def halves(self) -> bool:
         """Whether windows are of 2x2, side by side."""
-        return self.kernel == self.stride == (2, 2)
+        return self.kernel == self.stride == (2, 2) and self.padding == (0, 0)
 
     def extra_repr(self) -> str:
-        """Kernel and stride."""
-        return f"{self.kernel}, stride {self.stride}"
+        """Kernel, stride, and padding where there is some."""
+        return f"{self.kernel}, stride {self.stride}" + (f", padding {self.padding}" if any(self.padding) else "")
 
 
 class MaxPool(_WindowPool):
-    """The OR of the spikes in every window, without padding."""
+    """The OR of the spikes in every window."""
 
     kind = "max"
 
     def compute(self, *operands: Tensor) -> Tensor:
         """Windows' maxima of [T, B, C, H, W]."""
         (value,) = operands
-        return ops.per_sample(lambda part: F.max_pool2d(part, self.kernel, self.stride), value)
+        return ops.per_sample(lambda part: F.max_pool2d(part, self.kernel, self.stride, self.padding), value)
 
 
 class SumPool(_WindowPool):
@@ -124,7 +137,9 @@ class SumPool(_WindowPool):
     def compute(self, *operands: Tensor) -> Tensor:
         """Windows' sums of [T, B, C, H, W]."""
         (value,) = operands
-        return ops.per_sample(lambda part: F.avg_pool2d(part, self.kernel, self.stride, divisor_override=1), value)
+        return ops.per_sample(
+            lambda part: F.avg_pool2d(part, self.kernel, self.stride, self.padding, divisor_override=1), value
+        )
 
 
 class GlobalSumPool(Block):
@@ -133,6 +148,7 @@ class GlobalSumPool(Block):
     kind = "sum"
     kernel = None
     stride = None
+    padding = (0, 0)
 
     def compute(self, *operands: Tensor) -> Tensor:
         """Maps' sums of [T, B, C, H, W]."""

@@ -74,7 +74,10 @@ def _node(writer: _Writer, node: Node, index: dict[str, int]) -> None:
         case Pool():
             sizes = (0, 0) if node.kernel is None else node.kernel
             strides = (0, 0) if node.kernel is None else node.stride or node.kernel
-            writer.words(index[node.source], int(node.kind == "sum"), *sizes, *strides)
+            # A kind of its own, or the program of older networks, by which certificates know them, would be another.
+            padding = node.padding if any(node.padding) else ()
+            kind = int(node.kind == "sum") + (2 if padding else 0)
+            writer.words(index[node.source], kind, *sizes, *strides, *padding)
         case Flatten():
             writer.words(index[node.source])
         case Readout():

@@ -260,6 +260,8 @@ def _pool(source: Source, name: str, window: Window) -> str:
         "kernel_width": window.kernel[1],
         "stride_rows": window.stride[0],
         "stride_columns": window.stride[1],
+        "padding_rows": window.node.padding[0],
+        "padding_columns": window.node.padding[1],
     }
     fields = {"source": f"&map_{window.source}"} | {key: f"{value}u" for key, value in numbers.items()}
     return source.record("bitspike_pool", name, fields)

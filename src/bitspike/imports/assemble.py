@@ -175,8 +175,12 @@ class Assembler:
             self._table("global_sum_pool", layer.name)
         else:
             kind = "max_pool" if layer.kind == "max" else "sum_pool"
-            self._table(kind, layer.name, kernel=list(kernel), stride=list(stride))
-        self._shape = (channels, *((self._shape[1 + i] - kernel[i]) // stride[i] + 1 for i in range(2)))
+            if any(layer.padding[i] > kernel[i] // 2 for i in range(2)):
+                raise CannotImport(layer.name, f"pads by {list(layer.padding)}, more than half of its {list(kernel)}")
+            padding = {"padding": list(layer.padding)} if any(layer.padding) else {}
+            self._table(kind, layer.name, kernel=list(kernel), stride=list(stride), **padding)
+        sizes = ((height, width)[i] + 2 * layer.padding[i] for i in range(2))
+        self._shape = (channels, *((size - kernel[i]) // stride[i] + 1 for i, size in enumerate(sizes)))
         if layer.kind == "average":
             self._scale /= kernel[0] * kernel[1]
         if layer.kind != "max":
@@ -186,6 +190,8 @@ class Assembler:
         """Pooling between weights and neurons: an average goes into the weights, a maximum into the block."""
         if layer.kernel is None or layer.stride is None or behind.flatten or not behind.weights.is_convolution:
             raise CannotImport(layer.name, "pools whole maps or rows between weights and neurons; pool windows of maps")
+        if any(layer.padding):
+            raise CannotImport(layer.name, "pools with padding between weights and neurons; put it behind the neurons")
         if behind.largest is not None:
             raise CannotImport(layer.name, f"pools what {behind.largest.name} pooled; put neurons between the two")
         if behind.side is not None:

@@ -76,6 +76,7 @@ class Pooling:
     kind: str  # max | sum | average
     kernel: tuple[int, int] | None
     stride: tuple[int, int] | None
+    padding: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)

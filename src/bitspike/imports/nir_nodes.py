@@ -176,10 +176,8 @@ def _flatten(name: str, node: Any, clock: Clock) -> Layer:
 
 
 def _pool(name: str, node: Any, clock: Clock) -> Layer:
-    if pair(node.padding) != (0, 0):
-        raise CannotImport(name, f"pools with a padding of {list(pair(node.padding))}; blocks pool without")
     kind = "sum" if type(node).__name__ == "SumPool2d" else "average"
-    return Pooling(name, kind, pair(node.kernel_size), pair(node.stride))
+    return Pooling(name, kind, pair(node.kernel_size), pair(node.stride), pair(node.padding))
 
 
 def _neuron(name: str, leak: Fraction, threshold: Tensor, gain: Tensor, drive: Tensor, clock: Clock) -> Layer:

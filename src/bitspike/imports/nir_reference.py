@@ -30,7 +30,7 @@ def run_node(name: str, node: Any, value: Tensor, clock: Clock) -> Tensor:
             result = value.flatten(2)
         case "SumPool2d" | "AvgPool2d":
             kernel = pair(node.kernel_size)
-            flat = F.avg_pool2d(value.flatten(0, 1), kernel, pair(node.stride))
+            flat = F.avg_pool2d(value.flatten(0, 1), kernel, pair(node.stride), pair(node.padding))
             result = flat.reshape(*value.shape[:2], *flat.shape[1:])
             if type(node).__name__ == "SumPool2d":
                 result = result * math.prod(kernel)

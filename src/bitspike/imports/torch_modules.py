@@ -5,7 +5,7 @@ Neither library is imported. What a class computes was read from snnTorch 1.0 an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -42,12 +42,14 @@ def is_multi_step(module: nn.Module) -> bool:
     return getattr(module, "step_mode", "s") == "m"
 
 
-def layer_of(name: str, module: nn.Module) -> Layer:
-    """What a module is; refused by name where it is nothing that blocks can be."""
+def layer_of(name: str, module: nn.Module, sizes: Sequence[int] = ()) -> Layer:
+    """What a module is; refused by name where it is nothing that blocks can be. sizes: of the maps that it is given."""
     reader = _reader(module)
     if reader is None:
         kind = type(module).__name__
         raise CannotImport(name, f"is a {kind}, {_WHY_NOT.get(kind, _UNKNOWN)}")
+    if sizes and isinstance(module, nn.AdaptiveAvgPool2d):
+        return _adaptive(name, module, sizes)
     return reader(name, module)
 
 
@@ -130,18 +132,29 @@ def _norm(name: str, module: nn.BatchNorm1d | nn.BatchNorm2d) -> Layer:
 def _pool(name: str, module: nn.MaxPool2d | nn.AvgPool2d) -> Layer:
     kernel = _pair(module.kernel_size)
     stride = kernel if module.stride is None else _pair(module.stride)
-    if _pair(module.padding) != (0, 0) or module.ceil_mode or _pair(getattr(module, "dilation", 1)) != (1, 1):
-        raise CannotImport(name, "pools with padding, ceil_mode or dilation; blocks pool whole windows inside the map")
+    padding = _pair(module.padding)
+    if module.ceil_mode or _pair(getattr(module, "dilation", 1)) != (1, 1):
+        raise CannotImport(name, "pools with ceil_mode or dilation; blocks pool whole windows of neighbours")
     if getattr(module, "return_indices", False) or getattr(module, "divisor_override", None):
         raise CannotImport(name, "has return_indices or divisor_override, which blocks do not have")
-    return Pooling(name, "max" if isinstance(module, nn.MaxPool2d) else "average", kernel, stride)
+    if padding != (0, 0) and not getattr(module, "count_include_pad", True):
+        raise CannotImport(
+            name, "averages with padding that does not count, which blocks do not; count_include_pad=True"
+        )
+    return Pooling(name, "max" if isinstance(module, nn.MaxPool2d) else "average", kernel, stride, padding)
 
 
-def _adaptive(name: str, module: nn.AdaptiveAvgPool2d) -> Layer:
-    size: Any = module.output_size
-    if size not in (1, (1, 1), [1, 1]):
-        raise CannotImport(name, f"pools to {size}; only AdaptiveAvgPool2d(1) can be imported: use AvgPool2d")
-    return Pooling(name, "average", None, None)
+def _adaptive(name: str, module: nn.AdaptiveAvgPool2d, sizes: Sequence[int] = (1, 1)) -> Layer:
+    """What adaptive pooling is on maps of these sizes."""
+    wanted = [size if given is None else given for size, given in zip(sizes, _pair(module.output_size), strict=True)]
+    if wanted == [1, 1]:
+        return Pooling(name, "average", None, None)
+    if wanted == list(sizes):
+        return Nothing(name)
+    if any(sizes[i] % wanted[i] for i in range(2)):
+        raise CannotImport(name, f"pools maps of {list(sizes)} to {wanted}, which does not divide them; use AvgPool2d")
+    kernel = (sizes[0] // wanted[0], sizes[1] // wanted[1])
+    return Pooling(name, "average", kernel, kernel)
 
 
 def _flatten(name: str, module: nn.Flatten) -> Layer:

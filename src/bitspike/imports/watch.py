@@ -76,7 +76,8 @@ def _refuse_unknown(twin: nn.Module) -> None:
     for name, part in twin.named_modules():
         if id(part) not in inside and is_layer(part):
             inside |= {id(child) for child in part.modules()}
-            layer_of(name, part)
+            if not isinstance(part, nn.AdaptiveAvgPool2d):
+                layer_of(name, part)
 
 
 def _ways(twin: nn.Module, samples: Tensor, steps: int) -> Iterator[tuple[str, list[Tensor]]]:
@@ -295,7 +296,7 @@ def _linked(chain: list[list[Event]], samples: Tensor) -> list[Seen]:
     nodes: list[Wired] = []
     for events in chain:
         name, module = events[0].name, events[0].module
-        layer = None if module is None else layer_of(name, module)
+        layer = None if module is None else layer_of(name, module, events[0].given[0].shape[-2:])
         reads = tuple(
             _maker(name, _steps(name, list(given), steps, batch), {_address(read) for read in read_of}, made)
             for given, read_of in zip(

@@ -180,13 +180,17 @@ def _map(operator: Convolution, source: tuple[int, ...]) -> tuple[int, int]:
     return _windows(operator.largest.kernel, operator.largest.stride, height, width)
 
 
-def _windows(kernel: tuple[int, int], stride: tuple[int, int], height: int, width: int) -> tuple[int, int]:
-    """How many windows of a pool a map has each way; refuses those that do not lie within it."""
-    _within("kernel height", kernel[0], 1, height)
-    _within("kernel width", kernel[1], 1, width)
+def _windows(
+    kernel: tuple[int, int], stride: tuple[int, int], height: int, width: int, padding: tuple[int, int] = (0, 0)
+) -> tuple[int, int]:
+    """How many windows of a pool a map has each way; refuses those that do not lie within it and its padding."""
+    _within("vertical padding", padding[0], 0, kernel[0] // 2)  # so that some of every window lies on the map
+    _within("horizontal padding", padding[1], 0, kernel[1] // 2)
+    _within("kernel height", kernel[0], 1, height + 2 * padding[0])
+    _within("kernel width", kernel[1], 1, width + 2 * padding[1])
     _within("vertical stride", stride[0], 1, limits.LARGEST_SIDE)
     _within("horizontal stride", stride[1], 1, limits.LARGEST_SIDE)
-    return window_size(height, kernel[0], stride[0], 0), window_size(width, kernel[1], stride[1], 0)
+    return window_size(height, kernel[0], stride[0], padding[0]), window_size(width, kernel[1], stride[1], padding[1])
 
 
 def _is_pooled(node: Spiking) -> bool:
@@ -245,7 +249,9 @@ def _pool(node: Pool, source: Value) -> Value:
     if node.kernel is None and node.stride is not None:
         raise ValueError("it pools the whole map, kernel is missing, yet it has a stride")
     kernel = node.kernel or (height, width)
-    sides = _windows(kernel, node.stride or kernel, height, width)
+    if node.kernel is None and node.padding != (0, 0):
+        raise ValueError("it pools the whole map, kernel is missing, yet it has padding")
+    sides = _windows(kernel, node.stride or kernel, height, width, node.padding)
     values = source.range if node.kind == "max" else proof.summed(source.range, math.prod(kernel))
     return Value((channels, *sides), values)
 

@@ -104,7 +104,7 @@ def from_bytes(data: bytes, where: object, *, verify: bool = True) -> Contents:
 
 def _version(nodes: list[dict[str, Any]]) -> int:
     """The first version of the format that has all these keys, so that older readers take what they can."""
-    if any("largest" in node.get("operator", {}) for node in nodes):
+    if any("largest" in node.get("operator", {}) or (node["node"] == "pool" and "padding" in node) for node in nodes):
         return VERSION
     return 2 if any("table_shift" in node.get("fire", {}) for node in nodes) else 1
 

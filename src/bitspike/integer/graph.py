@@ -134,13 +134,17 @@ class Spiking:
 
 @dataclass(frozen=True)
 class Pool:
-    """max (OR of spikes) or sum over windows without padding; kernel None: over the whole map, giving 1 x 1."""
+    """max (OR of spikes) or sum over windows; kernel None: over the whole map, giving 1 x 1.
+
+    padding: how far windows reach beyond the map, at most half of them; what is there does not count.
+    """
 
     name: str
     source: str
     kind: str  # "max" | "sum"
     kernel: tuple[int, int] | None
     stride: tuple[int, int] | None
+    padding: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)

@@ -170,13 +170,13 @@ def pool(value: Tensor, node: Pool) -> Tensor:
     if node.kernel is None:
         reduced = value.amax((-2, -1), keepdim=True) if node.kind == "max" else value.sum((-2, -1), keepdim=True)
         return reduced.to(torch.int32)
-    kernel, stride = node.kernel, node.stride
+    kernel, stride, padding = node.kernel, node.stride, node.padding
 
     def apply(samples: Tensor) -> Tensor:
         real = samples.double()  # counts are small: exact
         if node.kind == "max":
-            return F.max_pool2d(real, kernel, stride).to(torch.int32)
-        return F.avg_pool2d(real, kernel, stride, divisor_override=1).to(torch.int32)
+            return F.max_pool2d(real, kernel, stride, padding).to(torch.int32)
+        return F.avg_pool2d(real, kernel, stride, padding, divisor_override=1).to(torch.int32)
 
     return per_sample(apply, value)
 

@@ -144,7 +144,8 @@ def _node(table: Table) -> Node:
     kind = table.text("node", *_KEYS)
     name = table.text("name")
     table.where = name
-    table.keys("node", "name", *_KEYS[kind])
+    padded = ("padding",) if kind == "pool" and "padding" in table.value else ()
+    table.keys("node", "name", *_KEYS[kind], *padded)
     match kind:
         case "input":
             return _input(name, table)
@@ -155,7 +156,8 @@ def _node(table: Table) -> Node:
         case "pool":
             kernel = None if table.absent("kernel") else table.pair("kernel")
             stride = None if table.absent("stride") else table.pair("stride")
-            return Pool(name, table.text("source"), table.text("kind", "max", "sum"), kernel, stride)
+            padding = table.pair("padding") if padded else (0, 0)
+            return Pool(name, table.text("source"), table.text("kind", "max", "sum"), kernel, stride, padding)
         case "flatten":
             return Flatten(name, table.text("source"))
     weight, bias = _weight(table.table("weight"), 2), table.tensor("bias", 1)

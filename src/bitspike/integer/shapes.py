@@ -41,7 +41,7 @@ def _shape(node: Node, found: dict[str, Shape]) -> Shape:  # noqa: PLR0911
             if node.kernel is None:
                 return (channels, 1, 1)
             steps = node.stride or node.kernel
-            sizes = [window_size((height, width)[i], node.kernel[i], steps[i], 0) for i in range(2)]
+            sizes = [window_size((height, width)[i], node.kernel[i], steps[i], node.padding[i]) for i in range(2)]
             return (channels, *sizes)
         case Flatten():
             return (math.prod(found[node.source]),)

@@ -50,7 +50,8 @@ class _Writer:
                 skip = {"skip": self.skip(node), "fire": self.fire(node, node.fire)}
                 return found | {"source": node.source, "operator": operator} | skip
             case Pool():
-                return found | _rest(node) | {"kernel": _pair(node.kernel), "stride": _pair(node.stride)}
+                found |= _rest(node, "padding") | {"kernel": _pair(node.kernel), "stride": _pair(node.stride)}
+                return found | ({"padding": list(node.padding)} if any(node.padding) else {})
             case Flatten():
                 return found | _rest(node)
             case Readout():

@@ -34,8 +34,8 @@ _WEIGHTED = ("channels", "bias", "norm", "eps", "input_scale")
 _KEYS: dict[str, tuple[str, ...]] = {
     "conv": (*_WEIGHTED, "kernel", "stride", "padding", "pool_sums", "skip"),
     "linear": _WEIGHTED,
-    "max_pool": ("kernel", "stride"),
-    "sum_pool": ("kernel", "stride"),
+    "max_pool": ("kernel", "stride", "padding"),
+    "sum_pool": ("kernel", "stride", "padding"),
     "global_sum_pool": (),
     "flatten": (),
     "readout": ("bias", "input_scale"),
@@ -231,8 +231,10 @@ def _set_eps(block: SpikingConv2d | SpikingLinear, table: Mapping[str, Any]) -> 
 def _pool(table: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[nn.Module, tuple[int, ...]]:
     kernel = _pair(table["kernel"])
     stride = _pair(table.get("stride", kernel))
-    block = MaxPool(kernel, stride) if table["kind"] == "max_pool" else SumPool(kernel, stride)
-    return block, (shape[0], *((shape[1 + i] - kernel[i]) // stride[i] + 1 for i in range(2)))
+    padding = _pair(table.get("padding", 0))
+    block = (MaxPool if table["kind"] == "max_pool" else SumPool)(kernel, stride, padding)
+    sizes = ((shape[1 + i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in range(2))
+    return block, (shape[0], *sizes)
 
 
 def _readout(table: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -31,16 +31,31 @@ static void center_samples(const bs_node *input, const uint8_t *samples, float *
     }
 }
 
+/* The part of a window that lies on the map: its corner, and how many rows and columns it has. */
+typedef struct {
+    size_t y, x;
+    int rows, columns;
+} part_window;
+
+INLINE part_window window_at(const bs_node *node, const bs_value *from, int y, int x) {
+    const int top = y * node->pool_stride_y - node->pool_pad_y, left = x * node->pool_stride_x - node->pool_pad_x;
+    const int bottom = top + node->pool_y, right = left + node->pool_x;
+    const int first_row = top > 0 ? top : 0, first_column = left > 0 ? left : 0;
+    return (part_window){(size_t)first_row, (size_t)first_column,
+                         (bottom < from->height ? bottom : from->height) - first_row,
+                         (right < from->width ? right : from->width) - first_column};
+}
+
 static void pool_pixels(const bs_node *node, const bs_value *from, const float *source, float *out) {
     const size_t channels = (size_t)from->channels, line = (size_t)from->width * channels;
     for (int y = 0; y < node->value.height; y++) {
         for (int x = 0; x < node->value.width; x++, out += channels) {
-            const float *corner = source + (size_t)y * (size_t)node->pool_stride_y * line +
-                                  (size_t)x * (size_t)node->pool_stride_x * channels;
+            const part_window window = window_at(node, from, y, x);
+            const float *corner = source + window.y * line + window.x * channels;
             for (size_t c = 0; c < channels; c++) {
                 float result = node->maximum ? corner[c] : 0.0f;
-                for (int ky = 0; ky < node->pool_y; ky++)
-                    for (int kx = 0; kx < node->pool_x; kx++) {
+                for (int ky = 0; ky < window.rows; ky++)
+                    for (int kx = 0; kx < window.columns; kx++) {
                         const float pixel = corner[(size_t)ky * line + (size_t)kx * channels + c];
                         result = !node->maximum ? result + pixel : pixel > result ? pixel : result;
                     }
@@ -51,11 +66,12 @@ static void pool_pixels(const bs_node *node, const bs_value *from, const float *
 }
 
 /* Pools `size` bytes (at most 8) of packed channels, plane by plane: OR of spikes, largest count, or sum. */
-INLINE void pool_word(const bs_node *node, const bs_value *from, const uint8_t *corner, size_t size, uint8_t *out) {
+INLINE void pool_word(const bs_node *node, const bs_value *from, part_window window, const uint8_t *corner, size_t size,
+                      uint8_t *out) {
     uint64_t result[MOST_COUNT_PLANES] = {0};
     const int planes = node->value.planes;
-    for (int ky = 0; ky < node->pool_y; ky++) {
-        for (int kx = 0; kx < node->pool_x; kx++) {
+    for (int ky = 0; ky < window.rows; ky++) {
+        for (int kx = 0; kx < window.columns; kx++) {
             const uint8_t *pixel = corner + (size_t)ky * from->row + (size_t)kx * (size_t)from->pixel;
             uint64_t seen[MOST_COUNT_PLANES];
             for (int j = 0; j < from->planes; j++) {
@@ -119,7 +135,8 @@ static void pool_map(const bs_node *node, const bs_value *from, const uint8_t *s
         pool_pixels(node, from, (const float *)source, (float *)out);
         return;
     }
-    const bool small = node->pool_y == 2 && node->pool_x == 2 && from->planes == 1;
+    const bool inside = node->pool_pad_y == 0 && node->pool_pad_x == 0;
+    const bool small = inside && node->pool_y == 2 && node->pool_x == 2 && from->planes == 1;
     const bool rows = small && node->maximum && value->pixel == 4 && node->pool_stride_x == 2;
     for (int y = 0; y < value->height; y++) {
         if (rows) {
@@ -129,17 +146,18 @@ static void pool_map(const bs_node *node, const bs_value *from, const uint8_t *s
             continue;
         }
         for (int x = 0; x < value->width; x++) {
-            const uint8_t *corner = source + (size_t)y * (size_t)node->pool_stride_y * from->row +
-                                    (size_t)x * (size_t)node->pool_stride_x * (size_t)from->pixel;
+            const part_window window = window_at(node, from, y, x);
+            const uint8_t *corner = source + window.y * from->row + window.x * (size_t)from->pixel;
             uint8_t *to = out + (size_t)y * value->row + (size_t)x * (size_t)value->pixel;
             if (small && value->pixel == 4) {
                 pool_2x2_word(node, from, corner, to);
             } else if (small) {
                 for (size_t i = 0; i < (size_t)value->pixel; i += 8) pool_2x2_long(node, from, corner + i, to + i);
             } else if (value->pixel == 4) {
-                pool_word(node, from, corner, 4, to);
+                pool_word(node, from, window, corner, 4, to);
             } else {
-                for (size_t i = 0; i < (size_t)value->pixel; i += 8) pool_word(node, from, corner + i, 8, to + i);
+                for (size_t i = 0; i < (size_t)value->pixel; i += 8)
+                    pool_word(node, from, window, corner + i, 8, to + i);
             }
         }
     }

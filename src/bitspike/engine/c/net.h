@@ -116,7 +116,7 @@ typedef struct bs_node {
     size_t state_bytes;
     /* pool */
     bool maximum;
-    int pool_y, pool_x, pool_stride_y, pool_stride_x;
+    int pool_y, pool_x, pool_stride_y, pool_stride_x, pool_pad_y, pool_pad_x;
     /* readout */
     int classes, class_width;
     int64_t *bias;

@@ -364,12 +364,16 @@ static void read_pool(reader *r, bs_net *net, int index, bs_node *node) {
     const bs_value *from = source(r, net, index);
     if (r->failed) return;
     node->source = index_of(net, from);
-    node->maximum = ranged(r, "the kind of pooling", 0, 1) == 0;
+    const int kind = ranged(r, "the kind of pooling", 0, 3); /* 1: sum, 2: windows reach beyond the map */
+    node->maximum = (kind & 1) == 0;
     node->pool_y = ranged(r, "the window", 0, MOST_SIDE);
     node->pool_x = ranged(r, "the window", 0, MOST_SIDE);
     node->pool_stride_y = ranged(r, "the stride", 0, MOST_SIDE);
     node->pool_stride_x = ranged(r, "the stride", 0, MOST_SIDE);
+    node->pool_pad_y = kind & 2 ? ranged(r, "the padding", 0, node->pool_y / 2) : 0;
+    node->pool_pad_x = kind & 2 ? ranged(r, "the padding", 0, node->pool_x / 2) : 0;
     if (r->failed) return;
+    const int height = from->height + 2 * node->pool_pad_y, width = from->width + 2 * node->pool_pad_x;
     if (from->flat) fail(r, "pooling reads a flat value");
     if (node->pool_y == 0 || node->pool_x == 0) {
         node->pool_y = from->height;
@@ -377,10 +381,10 @@ static void read_pool(reader *r, bs_net *net, int index, bs_node *node) {
         node->pool_stride_y = node->pool_stride_x = 1;
     }
     if (node->pool_stride_y < 1 || node->pool_stride_x < 1) fail(r, "a stride of pooling is 0");
-    if (node->pool_y > from->height || node->pool_x > from->width) fail(r, "the window is larger than the map");
+    if (node->pool_y > height || node->pool_x > width) fail(r, "the window is larger than the map");
     if (r->failed) return;
-    shape(r, &node->value, from->channels, (from->height - node->pool_y) / node->pool_stride_y + 1,
-          (from->width - node->pool_x) / node->pool_stride_x + 1);
+    shape(r, &node->value, from->channels, (height - node->pool_y) / node->pool_stride_y + 1,
+          (width - node->pool_x) / node->pool_stride_x + 1);
     int64_t bound = node->maximum ? from->bound : from->bound * node->pool_y * node->pool_x;
     if (bound >= MOST_WIDE) fail(r, "a pooled sum of up to %lld is out of bounds", (long long)bound);
     node->value.fixed = from->fixed;

@@ -193,16 +193,21 @@ static void run_pool(const bitspike_pool *pool, const bitspike_map *values, cons
                 const uint32_t count = bitspike_smaller(32u, values->channels - first);
                 const int is_or = !pool->is_sum && map->planes == 1u && !map->is_signed;
                 uint32_t any = 0;
+                int is_first = 1;
                 for (uint32_t at = 0; at < pool->kernel_height * pool->kernel_width; at++) {
-                    const uint32_t y = row * pool->stride_rows + at / pool->kernel_width;
-                    const uint32_t x = column * pool->stride_columns + at % pool->kernel_width;
+                    /* Before the first row or column these wrap around, to numbers beyond the last. */
+                    const uint32_t y = row * pool->stride_rows + at / pool->kernel_width - pool->padding_rows;
+                    const uint32_t x = column * pool->stride_columns + at % pool->kernel_width - pool->padding_columns;
+                    if (y >= map->height || x >= map->width) {
+                        continue;
+                    }
                     if (is_or) {
                         any |= bitspike_map_word(map, now, y * map->width + x, 0u, first, count);
                         continue;
                     }
                     bitspike_values(map, now->arena, now->frame, y * map->width + x, first, count, window);
                     for (uint32_t i = 0; i < count; i++) {
-                        if (at == 0u) {
+                        if (is_first) {
                             result[i] = window[i];
                         } else if (pool->is_sum) {
                             result[i] = add(result[i], window[i]);
@@ -210,6 +215,7 @@ static void run_pool(const bitspike_pool *pool, const bitspike_map *values, cons
                             result[i] = window[i];
                         }
                     }
+                    is_first = 0;
                 }
                 if (is_or) {
                     bitspike_put(now->arena + values->at, bitspike_place(values, place, 0u, first), count, any);

@@ -94,6 +94,7 @@ typedef struct {
     uint32_t is_sum;
     uint32_t kernel_height, kernel_width;
     uint32_t stride_rows, stride_columns;
+    uint32_t padding_rows, padding_columns; /* what lies beyond the map does not count */
 } bitspike_pool;
 
 /* One of the three; `values` is what it makes, none for the readout. */
