@@ -277,6 +277,41 @@ def test_pooling_before_the_time_loop_is_refused_for_what_it_is():
         import_torch(Beside(snn, "before the loop"), (1, 8, 8), STEPS, std=0.3)
 
 
+@pytest.mark.parametrize(
+    ("pool", "features", "kind"),
+    [
+        (nn.MaxPool2d(3, 2, 1), 36, "max"),
+        (nn.AvgPool2d(3, 2, 1), 36, "sum"),
+        (nn.AvgPool2d((2, 3), 1, (1, 0)), 4 * 7 * 4, "sum"),
+        (nn.AdaptiveAvgPool2d((3, 2)), 24, "sum"),
+    ],
+)
+def test_pools_that_reach_beyond_the_map_or_adapt_to_it(pool, features, kind):
+    snn = need_module("snntorch")
+    torch.manual_seed(3)
+    lif = snn.Leaky(beta=0.5, init_hidden=True)
+    source = nn.Sequential(
+        nn.Conv2d(1, 4, 3), lif, pool, nn.Flatten(), nn.Linear(features, 20), snn.Leaky(0.9, init_hidden=True)
+    )
+    with torch.no_grad():
+        source[0].weight.mul_(3)
+        source[4].weight.mul_(3)
+    net = brought(source)
+    assert all(layer.compared.rate > 0.01 for layer in net.imported.layers[:2])
+    check_integers(net, load("digits", "test").subset(slice(100)))
+    assert next(node.kind for node in lower(net).graph.nodes if type(node).__name__ == "Pool") == kind
+
+
+def test_an_adaptive_pool_to_the_size_of_the_map_is_nothing():
+    snn = need_module("snntorch")
+    torch.manual_seed(3)
+    lif = snn.Leaky(beta=0.5, init_hidden=True)
+    net = brought(
+        nn.Sequential(nn.Conv2d(1, 4, 3), lif, nn.AdaptiveAvgPool2d((6, 6)), nn.Flatten(), nn.Linear(144, 10))
+    )
+    assert net.imported.ignored == ("2",)
+
+
 def test_a_norm_behind_a_max_pool_goes_into_weights():
     """As a norm of the block it would follow the batch's sums, not their maxima, when the network trains further."""
     snn = need_module("snntorch")
@@ -363,7 +398,14 @@ def refusals():
         "1 takes the statistics of every batch": lambda snn, jelly: chain(
             nn.BatchNorm2d(4, track_running_stats=False), lif(snn)
         ),
-        "1 pools with padding|2 pools with padding": lambda snn, jelly: chain(lif(snn), nn.MaxPool2d(3, 1, 1)),
+        "1 pools with padding between weights and neurons": lambda snn, jelly: chain(nn.MaxPool2d(3, 1, 1), lif(snn)),
+        "2 pools with ceil_mode": lambda snn, jelly: chain(lif(snn), nn.MaxPool2d(2, ceil_mode=True), features=36),
+        "2 averages with padding that does not count": lambda snn, jelly: chain(
+            lif(snn), nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+        ),
+        r"2 pools maps of \[6, 6\] to \[4, 6\]": lambda snn, jelly: chain(
+            lif(snn), nn.AdaptiveAvgPool2d((4, None)), features=96
+        ),
     }
 
 

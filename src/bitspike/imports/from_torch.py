@@ -24,8 +24,9 @@ def import_torch(
     """A network of blocks, at 32 bits, that gives the spikes of a trained torch module on a test batch.
 
     The module is a chain of Conv2d, Linear, BatchNorm, pooling, Flatten and neurons of snnTorch (Leaky) or SpikingJelly
-    (IFNode, LIFNode, ParametricLIFNode), ending with a Linear or with neurons. It makes one time step at a call, loops
-    over them, or takes them all. What has no equal is refused by its name (ValueError).
+    (IFNode, LIFNode, ParametricLIFNode), ending with a Linear or with neurons; what is added right before neurons, as
+    in residual blocks, becomes a skip. It makes one time step at a call, loops over them, or takes them all. What has
+    no equal is refused by its name (ValueError).
 
     input_shape: (C, H, W), or (features,); time_steps: T, the image is shown at every step.
     mean, std: what the module's inputs were normalized with, x = (pixel / 255 - mean) / std, one number or one per

@@ -146,7 +146,9 @@ def _pool(name: str, module: nn.MaxPool2d | nn.AvgPool2d) -> Layer:
 
 def _adaptive(name: str, module: nn.AdaptiveAvgPool2d, sizes: Sequence[int] = (1, 1)) -> Layer:
     """What adaptive pooling is on maps of these sizes."""
-    wanted = [size if given is None else given for size, given in zip(sizes, _pair(module.output_size), strict=True)]
+    given: Any = module.output_size
+    both = given if isinstance(given, tuple | list) else (given, given)
+    wanted = [size if one is None else int(one) for size, one in zip(sizes, both, strict=True)]  # None: as the map
     if wanted == [1, 1]:
         return Pooling(name, "average", None, None)
     if wanted == list(sizes):

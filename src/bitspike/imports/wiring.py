@@ -40,7 +40,7 @@ def as_chain(nodes: Sequence[Wired], last: int) -> list[Seen]:
         name = f"the sum before {reader}"
         onward, side, origin = _parted(nodes, node.reads, name)
         used |= set(side)
-        source = None if origin == INPUT else _name(nodes, origin)
+        source = None if origin == INPUT else _name(nodes, origin, name)
         found.append(Seen(Joining(name, source, tuple(_layer(nodes, number) for number in side)), node.result))
         at, reader = onward, name
     for number, node in enumerate(nodes):
@@ -92,10 +92,15 @@ def _layer(nodes: Sequence[Wired], number: int) -> Layer:
     return layer
 
 
-def _name(nodes: Sequence[Wired], number: int) -> str:
+def _name(nodes: Sequence[Wired], number: int, name: str) -> str:
+    """What a sum's origin is called; refused where that is a sum itself."""
     layer = nodes[number].layer
     if layer is None:
-        raise CannotImport("", "adds to the result of an addition before it has gone through neurons; put some between")
+        raise CannotImport(
+            name,
+            "adds what is a sum itself, of spikes (as in SEW's blocks) or of potentials; only neurons' spikes, or a "
+            "convolution of them, can be added",
+        )
     return layer.name
 
 
