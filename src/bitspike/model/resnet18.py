@@ -1,12 +1,11 @@
 """ResNet18 for ImageNet: 11,689,512 parameters at 224x224 with 1,000 classes, 11,679,912 of them no batch norm's.
 
-    conv 7x7 / 2 -> 64, max pooling 2x2; two residual blocks of 64, two of 128, 256 and 512 (stride 2 each);
+    conv 7x7 / 2 -> 64, max pooling 3x3 / 2; two residual blocks of 64, two of 128, 256 and 512 (stride 2 each);
     sum over the map; one readout. 17 convolutions, three 1x1 skips with batch norm.
 
-The counterpart of QP-SNN's SEW-ResNet18, with as many parameters. Departures: a residual block is ResNet19's, so its
+The counterpart of QP-SNN's SEW-ResNet18, with as many parameters. The departure: a residual block is ResNet19's, so its
 input joins as membrane input of the second LIF and spikes leave it, where SEW adds spikes to spikes behind the second
-LIF and passes counts on, for which the integer graph has no node; and the stem's pooling is 2x2, where ResNet18 pools
-3x3 with padding: maps have the same size.
+LIF and passes counts on, for which the integer graph has no node.
 """
 
 from __future__ import annotations
@@ -48,8 +47,8 @@ class ResNet18(nn.Module):
         channels, height, width = shape
         self.input = ImageInput(shape, mean=channel_means(mean, channels), std=std, time_steps=time_steps)
         inputs = STAGES[0][0]
-        self.first = SpikingConv2d(channels, inputs, 7, stride=2, input_scale=1 / (255 * std), pool=MaxPool(2))
-        sizes = [(side + 1) // 2 // 2 for side in (height, width)]
+        self.first = SpikingConv2d(channels, inputs, 7, stride=2, input_scale=1 / (255 * std), pool=MaxPool(3, 2, 1))
+        sizes = [-(-side // 4) for side in (height, width)]
         stages = []
         for outputs, stride in STAGES:
             first = ResidualBlock(inputs, outputs, stride, skip_norm)
