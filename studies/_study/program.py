@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from _study.runs import Study
+from bitspike.train import TrainingStopped
 
 
 def work_or_list(study: Study, execute: Callable[[Any, Path], dict[str, Any]], description: str | None) -> bool:
@@ -23,5 +24,8 @@ def work_or_list(study: Study, execute: Callable[[Any, Path], dict[str, Any]], d
             print(f"{'missing' if run.name in missing else 'done':8} {run.name}")
         return False
     if not given.table:
-        study.work(execute, given.only, lambda text: print(text, flush=True))
+        try:
+            study.work(execute, given.only, lambda text: print(text, flush=True))
+        except TrainingStopped as stopped:  # by a signal; the same command goes on
+            raise SystemExit(str(stopped)) from None
     return True

@@ -272,7 +272,8 @@ def _in_order(events: list[Event], *, steps: int, batch: int) -> list[list[Event
         times = sum(event.name == neurons[0].name for event in neurons)
         raise _NoMatchError(f"{neurons[0].name} ran {times} times, or not all layers ran once in every time step")
     if not _repeats([event.name for event in events], rounds):
-        name = next(event.name for event in events if event.is_function)
+        functions = [event.name for event in events if event.is_function]
+        name = min(functions, key=lambda name: functions.count(name) % rounds == 0)  # the first that is to blame
         raise CannotImport(name, "does not run once in every time step as the layers do; do it inside the loop")
     each = len(events) // rounds
     chain = [[events[turn * each + at] for turn in range(rounds)] for at in range(each)]
