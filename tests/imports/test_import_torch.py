@@ -23,10 +23,12 @@ from torch import nn
 from torch.nn import functional
 
 from bitspike import create_model, import_torch, lower
+from bitspike.block import SpikingBlock, blocks_of
 from bitspike.data import load
+from bitspike.prune import prunable_channels, prune_
 from bitspike.ptq import calibrate_
-from bitspike.spec import MembraneSpec, QuantSpec
-from bitspike.train import evaluate
+from bitspike.spec import MembraneSpec, QuantSpec, nearest_leak
+from bitspike.train import evaluate, read_recipe, train_recipe
 from bitspike.train.model_file import ModelHeader, load_model, save_model
 from needed_tools import need_module
 
@@ -500,3 +502,94 @@ def test_normalized_inputs_are_those_that_blocks_see():
     with torch.no_grad():
         ours = net.input(torch.from_numpy(data.inputs))[0] / (255 * STD)
     assert torch.allclose(ours, normalized(data), atol=1e-6)
+
+
+class Looping(nn.Module):
+    """Makes five time steps at a call."""
+
+    def __init__(self, snn):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(64, 10), snn.Leaky(beta=0.5)
+
+    def forward(self, x):
+        membrane, spikes = self.lif.init_leaky(), []
+        for _ in range(5):
+            fired, membrane = self.lif(self.fc(x.flatten(1)), membrane)
+            spikes.append(fired)
+        return torch.stack(spikes)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 10])
+def test_another_number_of_steps_than_the_module_makes_is_named(steps):
+    snn = need_module("snntorch")
+    with pytest.raises(ValueError, match=f"^the network runs its layers 5 times at a call, and time_steps is {steps};"):
+        import_torch(Looping(snn), (1, 8, 8), steps)
+
+
+@pytest.mark.parametrize("options", [{"std": 0}, {"std": float("nan")}, {"mean": float("inf")}])
+def test_pixels_are_normalized_by_numbers(options):
+    snn = need_module("snntorch")
+    with pytest.raises(ValueError, match="give numbers, and a std above 0"):
+        import_torch(Looping(snn), (1, 8, 8), 5, **options)
+
+
+def test_weights_that_are_no_numbers_are_named():
+    snn = need_module("snntorch")
+    source = Looping(snn)
+    with torch.no_grad():
+        source.fc.weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"^fc holds numbers that are NaN or infinite"):
+        import_torch(source, (1, 8, 8), 5)
+
+
+def test_neurons_that_hold_modules_are_named_themselves():
+    snn, neuron = need_module("snntorch"), need_module("spikingjelly.activation_based.neuron")
+    recurrent = snn.RLeaky(beta=0.5, linear_features=5, init_hidden=True)
+    with pytest.raises(ValueError, match=r"^3 is a RLeaky, which feeds its spikes back"):
+        import_torch(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 5), recurrent), (1, 8, 8), 4)
+    with pytest.raises(ValueError, match=r"^1 is a EIFNode, which bitspike cannot import"):
+        import_torch(nn.Sequential(nn.Conv2d(1, 4, 3), neuron.EIFNode()), (1, 8, 8), 4)
+
+
+def test_classes_that_are_neurons_stay_when_channels_go():
+    snn = need_module("snntorch")
+    torch.manual_seed(0)
+    net = brought(nn.Sequential(nn.Flatten(), nn.Linear(64, 32), leaky(snn), nn.Linear(32, 10), leaky(snn)))
+    assert prunable_channels(net) == {"linear1": 32}
+    prune_(net, ratios=0.5, criterion="magnitude")
+    assert net.linear3.out_channels == 10
+    assert net.linear1.out_channels == 16
+    alone = brought(nn.Sequential(nn.Flatten(), nn.Linear(64, 10), leaky(snn)))
+    with pytest.raises(ValueError, match="the neurons of linear1 are the classes, which stay"):
+        prune_(alone, ratios=0.5, criterion="magnitude")
+
+
+def leaky(snn):
+    return snn.Leaky(beta=0.5, init_hidden=True)
+
+
+def test_further_training_keeps_the_neurons_unless_it_names_others(tmp_path):
+    """A recipe's short form speaks of bits; leaks, thresholds and resets are the network's own."""
+    source, _ = spikingjelly_net(v_threshold=0.6, v_reset=None, tau=1.5)
+    net = brought(source)
+    own = {name: block.membrane_spec for name, block in blocks_of(net) if isinstance(block, SpikingBlock)}
+    options = {key: value for key, value in net.model_options.items() if key != "spec"}
+    save_model(net, tmp_path / "net.safetensors", ModelHeader("sequence", options, net.model_options["spec"]))
+    recipe = tmp_path / "further.toml"
+    data = '[data]\nname = "digits"\ntime_steps = 6\n[train]\nepochs = 1\n'
+    text = 'start = "{}"\nquant = {}\n[model]\nname = "sequence"\n' + data
+    file = (tmp_path / "net.safetensors").as_posix()
+    recipe.write_text(text.format(file, '"4w4u"'))
+    result = train_recipe(read_recipe(recipe), out=tmp_path / "kept")
+    found = {name: block for name, block in blocks_of(result.net) if isinstance(block, SpikingBlock)}
+    for name, membrane in own.items():
+        there = found[name].membrane_spec
+        assert there.bits == 4
+        assert (there.reset, there.threshold) == (membrane.reset, membrane.threshold)
+        assert there.leak == nearest_leak(membrane.leak)
+    again = train_recipe(read_recipe(recipe), out=tmp_path / "kept")  # it is the same run
+    assert again.header.provenance["identity"] == result.header.provenance["identity"]
+    recipe.write_text(text.format(file, '{ bits = "4w4u", membrane = { leak = "3/4" } }'))
+    result = train_recipe(read_recipe(recipe), out=tmp_path / "named")
+    leaks = {block.membrane_spec.leak for _, block in blocks_of(result.net) if isinstance(block, SpikingBlock)}
+    assert leaks == {Fraction(3, 4)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,7 +18,7 @@ from bitspike.imports.layers import CannotImport, Neuron, Nothing, Seen, Weighte
 from bitspike.imports.report import ImportedLayer, ImportReport
 from bitspike.model import SequenceNet, create_model
 from bitspike.model.shape import checked_shape
-from bitspike.spec import Override, QuantSpec
+from bitspike.spec import Override, QuantSpec, neuron_fields
 
 BATCH = 7
 """Samples of random pixels where none are given; a number that is seldom one of time steps or channels."""
@@ -54,6 +55,8 @@ class Entrance:
         )
         if len(means) != shape[0] or len(deviations) != shape[0]:
             raise ValueError(f"mean is {mean}, std is {std}; give one number, or one for each of {shape[0]} colours")
+        if not all(math.isfinite(value) for value in means) or not all(0 < value < math.inf for value in deviations):
+            raise ValueError(f"mean is {mean}, std is {std}; give numbers, and a std above 0")
         return cls(shape, time_steps, means, deviations, bound)
 
     @property
@@ -129,8 +132,6 @@ def build(seen: list[Seen], entrance: Entrance, samples: Tensor, origin: str) ->
 
 
 def _override(item: Carried) -> Override:
-    from bitspike.imports.neurons import neuron_fields
-
     if item.membrane is None:
         raise ValueError(f"{item.name} has no neurons")
     return Override(item.name, (), tuple(neuron_fields(item.membrane).items()))

@@ -121,6 +121,14 @@ class Joining:
 Layer = Weighted | Norm | Neuron | Pooling | Flattening | Voting | Scaling | Nothing | Joining
 
 
+def refuse_not_finite(layer: Layer) -> Layer:
+    """The layer, if all its numbers are numbers."""
+    for value in vars(layer).values():
+        if isinstance(value, Tensor) and not bool(value.isfinite().all()):
+            raise CannotImport(layer.name, "holds numbers that are NaN or infinite; did its training diverge?")
+    return layer
+
+
 @dataclass(frozen=True)
 class Seen:
     """A layer and what it gave on the test batch, [T, B, ...] in float64."""

@@ -19,6 +19,7 @@ from bitspike.imports.layers import (
     Pooling,
     Scaling,
     Weighted,
+    refuse_not_finite,
 )
 
 INTEGRATIONS = ("euler", "exponential")
@@ -104,7 +105,7 @@ def layer_of(name: str, node: Any, clock: Clock) -> Layer:
     reader = _NODES.get(kind)
     if reader is None:
         raise CannotImport(name, f"is a {kind}, {_WHY_NOT.get(kind, 'which bitspike cannot import')}")
-    return reader(name, node, clock)
+    return refuse_not_finite(reader(name, node, clock))
 
 
 _WHY_NOT = {

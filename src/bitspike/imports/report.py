@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitspike.imports.check import Compared
-from bitspike.imports.neurons import neuron_fields, rounded_leak
-from bitspike.spec import MembraneSpec
+from bitspike.spec import MembraneSpec, nearest_leak, neuron_fields
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,13 @@ class ImportedLayer:
     @property
     def leak_to_round(self) -> bool:
         """Whether integers cannot express the leak, so that quantizing rounds it."""
-        return self.membrane is not None and rounded_leak(self.membrane) != self.membrane.leak
+        return self.membrane is not None and nearest_leak(self.membrane.leak) != self.membrane.leak
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `--json`."""
         found: dict[str, Any] = {"name": self.name, "sources": list(self.sources), "note": self.note}
         if self.membrane is not None:
-            nearest = rounded_leak(self.membrane)
+            nearest = nearest_leak(self.membrane.leak)
             found["membrane"] = neuron_fields(self.membrane) | {"leak": float(self.membrane.leak)}
             found["nearest_leak"] = str(nearest)
             found["leak_to_round"] = self.leak_to_round

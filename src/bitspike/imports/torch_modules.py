@@ -22,6 +22,7 @@ from bitspike.imports.layers import (
     Pooling,
     Voting,
     Weighted,
+    refuse_not_finite,
 )
 
 _ONE, _ZERO = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
@@ -29,7 +30,13 @@ _ONE, _ZERO = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.f
 
 def is_layer(module: nn.Module) -> bool:
     """Whether a module is one layer to us, known or not, rather than a container of layers."""
-    return _reader(module) is not None or not list(module.children())
+    return _reader(module) is not None or _is_foreign_neuron(module) or not list(module.children())
+
+
+def _is_foreign_neuron(module: nn.Module) -> bool:
+    """Whether it comes from where a library keeps its neurons, which may hold a surrogate or weights of their own."""
+    path = type(module).__module__
+    return path.startswith(("snntorch._neurons", "spikingjelly.activation_based.neuron"))
 
 
 def is_neuron(module: nn.Module) -> bool:
@@ -50,7 +57,7 @@ def layer_of(name: str, module: nn.Module, sizes: Sequence[int] = ()) -> Layer:
         raise CannotImport(name, f"is a {kind}, {_WHY_NOT.get(kind, _UNKNOWN)}")
     if sizes and isinstance(module, nn.AdaptiveAvgPool2d):
         return _adaptive(name, module, sizes)
-    return reader(name, module)
+    return refuse_not_finite(reader(name, module))
 
 
 def _key(module: nn.Module) -> tuple[str, str]:

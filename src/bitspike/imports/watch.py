@@ -66,7 +66,8 @@ def watch(module: nn.Module, samples: Tensor, *, steps: int) -> list[Seen]:
         type(module).__name__,
         f"did not run {steps} time steps in any way that is known: "
         + "; ".join(reasons)
-        + '. Where forward needs "mem" states, give an nn.Sequential of the layers with init_hidden=True',
+        + '. Where forward needs "mem" states, give an nn.Sequential of the layers with init_hidden=True; it runs in '
+        "float64, so forward must not fix a type, and in eval mode on pixels or counts, so it must not code them",
     )
 
 
@@ -276,6 +277,13 @@ def _in_order(events: list[Event], *, steps: int, batch: int) -> list[list[Event
         name = min(functions, key=lambda name: functions.count(name) % rounds == 0)  # the first that is to blame
         raise CannotImport(name, "does not run once in every time step as the layers do; do it inside the loop")
     each = len(events) // rounds
+    modules = [event.name for event in events[:each] if not event.is_function]
+    times = modules.count(modules[0])
+    if times > 1 and _repeats(modules, times):
+        raise CannotImport(
+            "",
+            f"runs its layers {times} times at a call, and time_steps is {steps}; if these are its steps, give {times}",
+        )
     chain = [[events[turn * each + at] for turn in range(rounds)] for at in range(each)]
     names = [event.name for event in neurons[: len(neurons) // rounds]]
     for name in names:

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from bitspike.block import SpikingBlock, blocks_of
+from bitspike.block import Readout, SpikingBlock, blocks_of
 from bitspike.cost import kept_channels
 
 
@@ -24,13 +24,30 @@ Order = Ranked | Tensor | Sequence[int]
 
 
 def prunable_channels(net: nn.Module) -> dict[str, int]:
-    """Names and numbers of output channels of the blocks that can lose some: all spiking ones."""
-    found = {name: block.out_channels for name, block in blocks_of(net) if isinstance(block, SpikingBlock)}
+    """Names and numbers of output channels of the blocks that can lose some: all spiking ones but classes' own neurons.
+
+    Those are in networks of other libraries that end in spiking neurons, whose readout only counts.
+    """
+    found: dict[str, int] = {}
+    spiking = ""
+    for name, block in blocks_of(net):
+        if isinstance(block, SpikingBlock):
+            found[name], spiking = block.out_channels, name
+        elif isinstance(block, Readout) and spiking and _only_counts(block.weight):
+            del found[spiking]
     if not found:
         raise ValueError(
             "the network holds no spiking block, so there is nothing to prune; build it from bitspike.block"
+            if not spiking
+            else f"the neurons of {spiking} are the classes, which stay, and there are no others to prune"
         )
     return found
+
+
+def _only_counts(weight: Tensor) -> bool:
+    """Whether every feature is one class's own, all of the same weight: [K, features]."""
+    used = weight.detach() != 0
+    return bool((used.sum(0) == 1).all()) and bool((weight.detach()[used] == weight.detach()[used][0]).all())
 
 
 def channel_counts(net: nn.Module, ratios: Mapping[str, float], *, protect: Sequence[str] = ()) -> dict[str, int]:

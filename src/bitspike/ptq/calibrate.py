@@ -23,7 +23,7 @@ from bitspike.block.quantize import foreign_modules
 from bitspike.block.spec_of import LayerState, layer_states, spec_of_layers
 from bitspike.ptq.change import SpecChange, Wanted
 from bitspike.ptq.ranges import Potentials, found_range, observed_potentials
-from bitspike.spec import QuantSpec
+from bitspike.spec import NEURON_FIELDS, MembraneSpec, QuantSpec, neuron_fields
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,18 @@ def wanted_specs(net: nn.Module, change: SpecChange | QuantSpec | Mapping[str, A
         )
     chosen.refuse_unmatched(states)
     return {name: chosen.apply(name, state.layer, end=state.end) for name, state in states.items()}
+
+
+def keeping_neurons(net: nn.Module, quant: QuantSpec) -> QuantSpec:
+    """The description, with the network's own leaks, thresholds and resets where it names none but the usual ones."""
+    usual = neuron_fields(MembraneSpec())
+    own = [neuron_fields(state.layer.membrane) for state in layer_states(net).values() if state.spiking]
+    if neuron_fields(quant.membrane) != usual or all(fields == usual for fields in own):
+        return quant
+    table = quant.to_dict()
+    table["membrane"] = {key: value for key, value in table["membrane"].items() if key not in NEURON_FIELDS}
+    wanted, states = wanted_specs(net, table), layer_states(net)
+    return spec_of_layers({name: replace(states[name], layer=item.layer) for name, item in wanted.items()})
 
 
 def _with_range(item: Wanted, alpha: float | None) -> Any:

@@ -121,7 +121,10 @@ class SpecChange:
 def _on_top(table: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     """A table with another on top: what was said for another grid, or of another scale, does not hold any more."""
     stale: set[str] = set()
-    if change.get("grid", table.get("grid")) != table.get("grid"):
+    grid, bits = table.get("grid"), change.get("bits", table.get("bits"))
+    if "grid" not in change and grid in WEIGHT_GRIDS and bits not in WEIGHT_GRIDS[grid]:
+        stale = {"grid", "scale", "rounding", "fraction"}  # the grid is chosen afresh for that width
+    elif change.get("grid", table.get("grid")) != table.get("grid"):
         stale = {"scale", "rounding", "fraction"}
     elif change.get("scale", table.get("scale")) != table.get("scale"):
         stale = {"fraction"}

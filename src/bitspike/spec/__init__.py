@@ -5,7 +5,7 @@ Bits of 32 mean "left in float": such a layer trains and evaluates, but has no i
 """
 
 from bitspike.spec.checks import FLOAT_BITS, MAX_LEAK_EXPONENT
-from bitspike.spec.membrane import MembraneSpec, nearest_leak, parse_leak
+from bitspike.spec.membrane import NEURON_FIELDS, MembraneSpec, nearest_leak, neuron_fields, parse_leak
 from bitspike.spec.quant import LayerSpec, Override, QuantSpec, with_changes
 from bitspike.spec.weight import DEFAULT_PERCENTILE, FARTHEST_FRACTION, GRID_SCALES, WEIGHT_GRIDS, WeightSpec
 
@@ -15,6 +15,7 @@ __all__ = [
     "FLOAT_BITS",
     "GRID_SCALES",
     "MAX_LEAK_EXPONENT",
+    "NEURON_FIELDS",
     "WEIGHT_GRIDS",
     "LayerSpec",
     "MembraneSpec",
@@ -22,6 +23,7 @@ __all__ = [
     "QuantSpec",
     "WeightSpec",
     "nearest_leak",
+    "neuron_fields",
     "parse_leak",
     "with_changes",
 ]

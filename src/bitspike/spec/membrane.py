@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from bitspike.spec.checks import FLOAT_BITS, MAX_LEAK_EXPONENT, check_bits, check_choice, check_seed, refuse
 
@@ -123,3 +124,17 @@ class MembraneSpec:
     def leak_exponent(self) -> int:
         """e of tau = k / 2^e."""
         return self.leak.denominator.bit_length() - 1
+
+
+NEURON_FIELDS = ("reset", "leak", "threshold", "subtract", "strict")
+"""Fields that say how a neuron computes, not how it is stored."""
+
+
+def neuron_fields(spec: MembraneSpec) -> dict[str, Any]:
+    """How a neuron computes, as plain data; fields that only some neurons have are named for those."""
+    found: dict[str, Any] = {"reset": spec.reset, "leak": str(spec.leak), "threshold": spec.threshold}
+    if spec.subtract is not None:
+        found["subtract"] = spec.subtract
+    if spec.strict:
+        found["strict"] = True
+    return found

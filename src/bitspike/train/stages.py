@@ -20,6 +20,7 @@ from bitspike.drawing import check_draw
 from bitspike.prune import PruneReport, list_criteria, prunable_channels, prune_, removed_from
 from bitspike.prune.criteria import find_criterion
 from bitspike.prune.pruning import keep_
+from bitspike.ptq.calibrate import keeping_neurons
 from bitspike.spec import QuantSpec
 from bitspike.train.checkpoint import refuse_other_run, stored_identity
 from bitspike.train.config import PruneConfig, Recipe
@@ -62,13 +63,16 @@ def train_in_stages(
 
     The network before pruning ends up in the folder `trained` of the run's.
     """
+    started = _opened(recipe) if recipe.start else None
+    if started is not None:
+        recipe = replace(recipe, quant=keeping_neurons(started.net, recipe.quant))
     last = recipe if recipe.finetune is None else replace(recipe, train=recipe.finetune)
     stored = None if out is None else _made_ready(Path(out), last, data, resume=options.get("resume", True))
     seen = data
     if recipe.data.validation:
         seen, _ = split_validation(data, recipe.data.validation, seed=recipe.data.split_seed)
-    if recipe.start:
-        before = _opened(recipe)
+    if started is not None:
+        before = started
         before.net.to(choose_device(options.get("device", "auto")))  # where its channels are scored
     else:
         first = replace(recipe, prune=None, finetune=None)
@@ -91,7 +95,7 @@ def train_in_stages(
         how |= {"batches": recipe.prune.batches, "batch": recipe.prune.batch}
         earlier = {key: value for key, value in before.header.results.items() if key != "history"}
         origin.results.update({"before_pruning": earlier, "pruning": report.to_dict() | how})
-    quantize_(before.net, recipe.quant)
+    quantize_(before.net, last.quant)
     return train(before.net, data, last, out=out, origin=origin, **options)
 
 
