@@ -123,3 +123,17 @@ def test_what_is_refused(cli, files, words, said):
     assert done.code == 2
     assert said in done.err
     assert done.out == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("mine.py", "mine.py is Python; name the function in it that returns the network: mine.py:FUNCTION"),
+        ("net.pt", "net.pt holds tensors, not what computes with them"),
+    ],
+)
+def test_files_that_hold_no_network_by_themselves(cli, files, tmp_path, source, said):
+    (tmp_path / "net.pt").write_bytes(b"tensors")
+    done = cli("import", source, "-T", "4", "--input-shape", "1,8,8", "--json")
+    assert done.code == 2
+    assert said in done.json["error"]

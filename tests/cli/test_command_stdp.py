@@ -206,3 +206,23 @@ def test_a_try_that_was_refused_leaves_its_model_there(cli, run_command, stdp_re
     done = cli("explore", folder / "start.bsp", "--try", "bits.weight=4", "--out", folder, "--json")
     assert (done.code, len(done.json["rows"])) == (0, 1)
     assert (folder / "start.bsp").read_bytes() == odd.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--form", "float"), "--form is float, but an unsupervised network has the form it learned in"),
+        (("--device", "cuda"), '--device is "cuda", but unsupervised networks run on the CPU'),
+    ],
+)
+def test_evaluate_refuses_what_it_cannot_do(run, cli, words, said):
+    done = cli("evaluate", run[0], *words, "--json")
+    assert done.code == 2
+    assert said in done.json["error"]
+
+
+def test_commands_of_other_networks_name_what_the_folder_holds(run, cli):
+    done = cli("lower", run[0], "--json")
+    assert done.code == 2
+    assert "model.bsp" in done.json["error"]
+    assert "STDP network" in done.json["error"]

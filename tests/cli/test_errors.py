@@ -17,6 +17,7 @@ CASES = [
     ("evaluate a.safetensors --batch 0", "--batch is 0; give 1 or more"),
     ("evaluate a.safetensors --limit -1", "--limit is -1; give 1 or more"),
     ("evaluate a.safetensors", "there is no file a.safetensors"),
+    ("evaluat a", "...; see `bitspike --help`"),
     ("train qsnn-mnist-1w2", 'did you mean "qsnn-mnist-1w2u"?'),
     ("train", "train --list"),
     ("train other.toml", "there is no recipe file other.toml"),

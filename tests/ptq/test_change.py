@@ -73,6 +73,16 @@ def test_all_patterns_that_match_count_in_their_order():
     assert applied(change, name="fc").layer.membrane.bits == 3
 
 
+@pytest.mark.parametrize("bits", [2, 3, 8])
+def test_a_layer_may_be_wider_than_the_binary_ones(bits):
+    """Its grid is chosen afresh, as where a description is read."""
+    change = {"bits": "1w4u", "override": {"fc": {"weight": {"bits": bits}}}}
+    assert applied(change, name="conv").layer.weight == QuantSpec.parse("1w4u").weight
+    assert applied(change, name="fc").layer.weight == QuantSpec.from_dict(change).for_layer("fc").weight
+    odd = {"bits": "1w4u", "override": {"fc": {"weight": {"bits": bits, "grid": "odd"}}}}
+    assert applied(odd, name="fc").layer.weight.grid == "odd"
+
+
 def test_tables_count_together_so_a_scale_may_stand_apart_from_its_bits():
     change = {"ends": {"scale": "mse"}, "override": {"fc": {"weight": {"bits": 4}}}}
     assert applied(change, name="fc", end=True).layer.weight == WeightSpec(bits=4, scale="mse")

@@ -61,6 +61,10 @@ def evaluate(
     output = Output(json, quiet)
     unsupervised = stdp_file(model)
     if unsupervised is not None:
+        if form not in (None, "integer"):
+            raise ValueError(f"--form is {form}, but an unsupervised network has the form it learned in, no other")
+        if device not in ("auto", "cpu"):
+            raise ValueError(f'--device is "{device}", but unsupervised networks run on the CPU; give auto or cpu')
         return evaluate_stdp(
             output,
             unsupervised,

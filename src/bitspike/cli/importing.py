@@ -73,7 +73,11 @@ def import_network(
     at_least("--samples", samples, 2)
     output = Output(json, quiet)
     path = Path(source).expanduser()
+    if path.suffix == ".py":
+        raise ValueError(f"{source} is Python; name the function in it that returns the network: {source}:FUNCTION")
     is_file = path.suffix in _ENDINGS or path.is_file()
+    if is_file and path.suffix in (".pt", ".pth", ".ckpt"):
+        raise ValueError(f"{source} holds tensors, not what computes with them; give FILE.py:FUNCTION that loads them")
     file = Path(f"{_stem(source, path, is_file)}.safetensors") if out is None else out.expanduser()
     if file.suffix != ".safetensors":
         raise ValueError(f"--out is {file}; the name of a model file ends with .safetensors")

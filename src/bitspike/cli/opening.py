@@ -42,6 +42,8 @@ def model_path(given: Path) -> Path:
         return inside
     if (path / "state.safetensors").is_file():
         raise ValueError(f"{path} holds a run that is not finished; the train command that began it goes on from there")
+    if (path / "model.bsp").is_file():  # an unsupervised network's; who cannot read it says so
+        return path / "model.bsp"
     raise FileNotFoundError(f"{path} is a folder without a model.safetensors; give a model file or the folder of a run")
 
 

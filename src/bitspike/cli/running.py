@@ -71,7 +71,8 @@ class UsageError(ValueError):
 
 def _usage_sentence(error: Any, tokens: Sequence[str]) -> str:
     """What the parser found wrong, on one line, and where the help is."""
-    text = " ".join(str(error).split()).rstrip(".")
+    text = " ".join(str(error).split())
+    text = text if text.endswith("...") else text.removesuffix(".")  # a list that goes on, or the end of a sentence
     chain = [part for part in (error.command_chain or ()) if part in tokens]
     return f"{text}; see `{' '.join(['bitspike', *chain])} --help`"
 

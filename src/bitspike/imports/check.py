@@ -46,7 +46,8 @@ def compare(
     value: Tensor = samples
     given: dict[str, Tensor] = {}  # what a layer gives
     found = []
-    for name, block, source in wide.sequence:
+    for name, block in wide.sequence:
+        source = wide.skips.get(name)
         label = labels.get(name, name)
         if isinstance(block, SpikingBlock):
             wanted = results[name]

@@ -90,17 +90,22 @@ class SequenceNet(nn.Module):
             raise ValueError("layers is empty; give at least a readout")
 
     @property
-    def sequence(self) -> list[tuple[str, nn.Module, str | None]]:
-        """The blocks in the order in which they run: name, block, and the name of the one whose spikes join it."""
-        return [(name, getattr(self, name), self._skips.get(name)) for name in self._order]
+    def sequence(self) -> list[tuple[str, nn.Module]]:
+        """The blocks in the order in which they run, with their names."""
+        return [(name, getattr(self, name)) for name in self._order]
+
+    @property
+    def skips(self) -> dict[str, str]:
+        """Names of blocks with a skip, and of the blocks whose spikes join them."""
+        return dict(self._skips)
 
     def forward(self, samples: Tensor) -> Tensor:
         """Images [B, C, H, W] or event counts [T, B, C, H, W] (uint8) to logits [T, B, classes]."""
         value = samples
         wanted = set(self._skips.values())
         kept: dict[str, Tensor] = {}
-        for name, block, source in self.sequence:
-            value = block(value) if source is None else block(value, kept[source])
+        for name, block in self.sequence:
+            value = block(value, kept[self._skips[name]]) if name in self._skips else block(value)
             if name in wanted:
                 kept[name] = value
         return value

@@ -66,8 +66,12 @@ def calibrate_(
     """
     if isinstance(batches, Tensor):
         raise TypeError("batches is one tensor; give a list of batches, [samples] for a single one")
+    if not isinstance(batches, Iterable):
+        raise TypeError(
+            f"batches is a {type(batches).__name__}; give tensors of samples, [torch.from_numpy(data.inputs)]"
+        )
     wanted = wanted_specs(net, change)
-    samples = list(batches)
+    samples = [torch.as_tensor(batch) for batch in batches]  # of numpy too
     before = layer_states(net)
     how = {name: item.range for name, item in wanted.items() if item.range and before[name].spiking}
     if how and potentials is None:

@@ -50,6 +50,8 @@ _SHORT = re.compile(r"^(?:(\d+)w)?(?:(\d+)u)?$")
 
 
 def _bits_of(text: str) -> tuple[int | None, int | None]:
+    if not isinstance(text, str):
+        raise refuse("the quantization", text, 'a text, WEIGHTwMEMBRANEu such as "1w2u"')
     match = _SHORT.match(text.strip())
     if match is None or not text.strip():
         raise refuse("the quantization", text, 'WEIGHTwMEMBRANEu such as "1w2u", "4w4u", "32w32u"')
