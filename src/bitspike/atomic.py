@@ -44,7 +44,7 @@ def atomic_write(path: str | Path, data: bytes) -> None:
 def refuse_unwritable(folder: Path) -> None:
     """Make the folder and try a file in it, so that a run does not learn at its end that it cannot be saved."""
     if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; give a folder")
+        raise NotADirectoryError(f"{folder} is a file; choose another folder")
     trial = folder / ".writable"
     atomic_write(trial, b"")
     trial.unlink(missing_ok=True)
