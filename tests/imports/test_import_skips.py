@@ -307,6 +307,8 @@ def test_graphs_that_are_no_chain_with_skips():
         ([("first", "lif2")], "lif2 is fed by main and side and first; two can be added"),
         ([("input", "main")], "main is fed by lif1 and input, of shapes"),
         ([("last", "nowhere")], "nowhere is named by an edge"),
+        ([("lif2", "input")], "input is in the middle of the graph"),
+        ([("output", "side")], "output is in the middle of the graph"),
     ):
         graph = residual_graph(nir)
         graph.edges += wires

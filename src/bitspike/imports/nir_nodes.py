@@ -70,6 +70,11 @@ def order_of(graph: Any) -> list[Placed]:
         before[target].append(source)
         fed[source].append(target)
     first, last = (_only(graph, kind) for kind in ("Input", "Output"))
+    if before[first] or fed[last]:
+        raise CannotImport(
+            first if before[first] else last,
+            "is in the middle of the graph; nothing feeds an Input, nor is fed by an Output",
+        )
     order: list[Placed] = []
     ready, waits = [first], {name: len(sources) for name, sources in before.items()}
     while ready:
