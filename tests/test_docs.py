@@ -164,7 +164,7 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
 
 def split_command(words: list[str]) -> tuple[str, ...]:
     """The subcommands at the start of a command line."""
-    subcommands = {"data": ("info", "fetch", "verify"), "export": ("c",)}
+    subcommands = {"data": ("info", "fetch", "verify"), "export": ("c", "nir")}
     if not words or words[0].startswith("-"):
         return ()
     inner = subcommands.get(words[0], ())

@@ -21,7 +21,7 @@ FLOORS = (
     ("quant", "integer", "data", "cost"),
     ("neuron", "runtime", "engine", "export"),
     ("block",),
-    ("lowering", "model", "ptq", "drawing"),
+    ("lowering", "model", "ptq", "drawing", "nir"),
     ("measuring",),
     ("prune",),  # looks at networks as lowering does, and measures them
     ("train", "imports", "stdp"),
@@ -101,6 +101,7 @@ def loaded_by(statement: str) -> set[str]:
         "bitspike.cost.integers",
         "bitspike.integer.file",
         "bitspike.export",
+        "bitspike.nir",
         "bitspike.stdp",
     ],
 )

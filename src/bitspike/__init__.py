@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bitspike.lowering import lower
     from bitspike.measuring import measure
     from bitspike.model import create_model
+    from bitspike.nir import export_nir, read_nir
     from bitspike.prune import prune_
     from bitspike.ptq import calibrate_
     from bitspike.runtime import IntegerNet, certify
@@ -27,12 +28,14 @@ _LAZY = {
     "calibrate_": "bitspike.ptq",
     "certify": "bitspike.runtime",
     "create_model": "bitspike.model",
+    "export_nir": "bitspike.nir",
     "import_nir": "bitspike.imports",
     "import_torch": "bitspike.imports",
     "lower": "bitspike.lowering",
     "measure": "bitspike.measuring",
     "prune_": "bitspike.prune",
     "quantize_": "bitspike.block",
+    "read_nir": "bitspike.nir",
     "real_form": "bitspike.block",
     "recalibrate_": "bitspike.block",
 }
@@ -47,12 +50,14 @@ __all__ = [
     "calibrate_",
     "certify",
     "create_model",
+    "export_nir",
     "import_nir",
     "import_torch",
     "lower",
     "measure",
     "prune_",
     "quantize_",
+    "read_nir",
     "real_form",
     "recalibrate_",
 ]

@@ -58,7 +58,7 @@ def test_a_model_file_is_lowered_only_where_asked(cli, trained, written, tmp_pat
         pytest.skip("no engine was built with this installation")
     done = cli("certify", trained["small"], "--samples", "3", "--no-c")
     assert done.code == 0
-    assert "nothing was written, since a model file holds no certificate" in done.out
+    assert "nothing was written, since only a .bsp holds a certificate" in done.out
     assert "not compared: compiled C: left out as asked" in done.out
     assert list(tmp_path.iterdir()) == []
     done = cli("certify", trained["small"].parent, "--samples", "3", "--no-c", "--out", "new.bsp", "--json")

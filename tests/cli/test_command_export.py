@@ -2,9 +2,10 @@
 
 import subprocess
 
+import numpy as np
 import pytest
 
-from needed_tools import need_tool
+from needed_tools import need_module, need_tool
 
 
 def test_the_folder_is_written_and_proves_itself(cli, written, tmp_path):
@@ -78,3 +79,71 @@ def test_a_float_network_is_refused(cli, trained):
     done = cli("export", "c", trained["float"], "c")
     assert done.code == 2
     assert "no integer form" in done.err
+
+
+def test_a_nir_file_is_the_integer_network_for_every_command(cli, written, tmp_path):
+    need_module("nir")
+    done = cli("export", "nir", written["small"], "small.nir", "--data", "digits", "--samples", "50", "--json")
+    assert done.code == 0
+    found = done.json
+    assert found["bytes"] == (tmp_path / "small.nir").stat().st_size
+    assert found["takes"].startswith("pixel / 255")
+    assert found["real_values"]["samples"] == 50
+    assert [layer["name"] for layer in found["real_values"]["layers"]] == [name for name, _ in found["approximate"]]
+
+    assert cli("lower", "small.nir", "--out", "again.bsp").code == 0
+    assert (tmp_path / "again.bsp").read_bytes() == written["small"].read_bytes()
+    assert cli("lower", "small.nir").code == 0
+    assert (tmp_path / "small.bsp").read_bytes() == written["small"].read_bytes()
+
+    here, there = (cli("evaluate", model, "--data", "digits", "--json") for model in ("small.nir", written["small"]))
+    assert here.json["accuracy"] == there.json["accuracy"]
+
+    done = cli("certify", "small.nir", "--samples", "4", "--no-c")
+    assert done.code == 0
+    assert "nothing was written, since only a .bsp holds a certificate" in done.out + done.err
+    assert cli("certify", "small.nir", "--samples", "4", "--no-c", "--out", "certified.bsp").code == 0
+    assert (tmp_path / "certified.bsp").is_file()
+
+    for number, model in enumerate(("small.nir", written["small"])):
+        assert cli("export", "c", model, f"c{number}", "--name", "same").code == 0
+    assert (tmp_path / "c0" / "same.c").read_bytes() == (tmp_path / "c1" / "same.c").read_bytes()
+
+
+def test_events_go_into_a_nir_file_too(cli, written, event_root):
+    need_module("nir")
+    done = cli(
+        "export", "nir", written["events"], "e.nir", "--data", "nmnist", "--data-root", event_root, "--samples", "6"
+    )
+    assert done.code == 0
+    assert "the step's counts of events" in done.out
+    assert "6 samples: " in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("x.nir", "--dt", "0"), "dt is 0.0; it is the length of a time step"),
+        (("x.nir", "--samples", "0"), "--samples is 0; give 1 or more"),
+        (("there.nir",), "there.nir is there already; overwrite=True (--force) replaces it"),
+        ((".",), "is a folder; give the file to write"),
+    ],
+)
+def test_wrong_words_for_nir_are_refused(cli, written, tmp_path, words, message):
+    need_module("nir")
+    (tmp_path / "there.nir").write_text("mine")
+    done = cli("export", "nir", written["small"], *words)
+    assert done.code == 2
+    assert message in done.err
+    assert not (tmp_path / "x.nir").exists()
+    assert (tmp_path / "there.nir").read_text() == "mine"
+
+
+def test_a_nir_file_without_integers_says_what_to_do(cli, tmp_path):
+    nir = need_module("nir")
+    graph = nir.NIRGraph.from_list([nir.Input({"input": np.array([4])}), nir.Affine(np.ones((2, 4)), np.zeros(2))])
+    nir.write(tmp_path / "foreign.nir", graph)
+    done = cli("lower", "foreign.nir")
+    assert done.code == 2
+    assert "foreign.nir holds no network that could be run" in done.err
+    assert "bitspike import makes a network of its real values" in done.err

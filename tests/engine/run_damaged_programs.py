@@ -10,15 +10,18 @@ import json
 import struct
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
-from varied_graphs import varied_graph
 
 from bitspike.engine import builds
 from bitspike.engine.library import build_number, loaded_library
 from bitspike.engine.program import program
 from bitspike.integer.graph import Graph
 from bitspike.integer.shapes import shapes
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from varied_graphs import varied_graph
 
 VALUES = (0, 1, -1, 2, 3, 7, 8, 31, 32, 63, 255, 256, 4096, 65535, 65536, 2**30, 2**31 - 1, -(2**31))
 MOST_WORK = 1 << 22

@@ -76,7 +76,7 @@ def _open(model: Path) -> tuple[IntegerNet, Any, About, Path, bool]:
     found = open_integers(model)
     if found is not None:
         net, header, path = found
-        return net, header, net.about, path, True
+        return net, header, net.about, path, path.suffix != ".nir"
     module, of_model, path = open_model(model)
     return lowered(module), of_model, origin(of_model, path), path, False
 
@@ -95,7 +95,7 @@ def _write(net: IntegerNet, about: About, file: Path | None, out: Path | None, f
 
 def _nothing_written(path: Path) -> str:
     example = command("certify", path, "--out", path.with_suffix(".bsp").name)
-    return f"nothing was written, since a model file holds no certificate; for an integer network: {example}"
+    return f"nothing was written, since only a .bsp holds a certificate; for an integer network: {example}"
 
 
 def _differs(output: Output, said: dict[str, Any], difference: Difference) -> int:

@@ -27,7 +27,7 @@ def import_network(
     time_steps: Annotated[int, Parameter(name=("--time-steps", "-T"))],
     out: Path | None = None,
     input_shape: str | None = None,
-    mean: str = "0",
+    mean: str | None = None,
     std: str = "1",
     bound: int | None = None,
     dt: float = 1e-4,
@@ -54,7 +54,8 @@ def import_network(
         time_steps: T, how many steps the network sees a sample for.
         out: the file to write (default: the source's name with .safetensors, in the working directory).
         input_shape: channels,height,width of a sample, such as 1,28,28; a NIR file may say it itself.
-        mean: what the pixels, from 0 to 1, were normalized with; one number, or one per colour: 0.49,0.48,0.45.
+        mean: what the pixels, from 0 to 1, were normalized with; one number, or one per colour: 0.49,0.48,0.45
+            (default: 0, or what a file of `export nir` says).
         std: the same for the deviation.
         bound: the largest event count, for a network that takes event counts.
         dt: length of a time step in a NIR file's unit of time.
@@ -84,12 +85,13 @@ def import_network(
     known = _data(data, time_steps, bound, data_root, download)
     shape = None if input_shape is None else [int(part) for part in _numbers("--input-shape", input_shape)]
     options: dict[str, Any] = {
-        "mean": _one_or_all(_numbers("--mean", mean)),
         "std": _one_or_all(_numbers("--std", std)),
         "bound": bound,
         "samples": None if known is None else _some(known, samples, seed),
         "seed": seed,
     }
+    if mean is not None:
+        options["mean"] = _one_or_all(_numbers("--mean", mean))
     if is_file:
         options |= {"dt": dt, "integration": integration, "reset": reset}
         net = import_nir(path, time_steps, input_shape=shape, **options)

@@ -23,20 +23,25 @@ def lower(model: Path, /, *, out: Path | None = None, json: Json = False, quiet:
     engine and every export take.
 
     Args:
-        model: a model file (.safetensors) that `train` or `demo` wrote, or the folder of a finished run.
+        model: a model file (.safetensors) that `train` or `demo` wrote, the folder of a finished run, or a NIR file
+            that `export nir` wrote.
         out: the file to write (default: the model's name with .bsp, beside it).
     """
     from bitspike.cli.opening import lowered, open_integers, open_model
 
     output = Output(json, quiet)
-    if open_integers(model) is not None:
+    opened = open_integers(model)
+    if opened is not None and opened[2].suffix != ".nir":
         raise ValueError(f"{model} is an integer network already; give the model file that it was made from")
-    net, header, source = open_model(model)
+    if opened is not None:
+        integers, _, source = opened
+        about = integers.about
+    else:
+        net, header, source = open_model(model)
+        integers, about = lowered(net), origin(header, source)
     target = source.with_suffix(".bsp") if out is None else out.expanduser()
     if target.suffix != ".bsp":
         raise ValueError(f"--out is {target}; the name of an integer network ends with .bsp")
-    integers = lowered(net)
-    about = origin(header, source)
     integers.save(target, about=about)
     layers = _layers(integers.graph)
     total = target.stat().st_size
@@ -58,7 +63,7 @@ def lower(model: Path, /, *, out: Path | None = None, json: Json = False, quiet:
     ]
     output.show(table("", ("layer", "weights", "grid", "bits", ""), rows, left=(0, 1, 2)))
     output.show(
-        f"{target}: {size(total)}, of them {size(weights)} weights (the model file: {size(payload['model_bytes'])})"
+        f"{target}: {size(total)}, of them {size(weights)} weights ({source.name}: {size(payload['model_bytes'])})"
     )
     for note in integers.notes:
         output.hint(f"note: {note}")

@@ -57,7 +57,7 @@ def open_model(given: Path) -> tuple[nn.Module, ModelHeader, Path]:
 
 
 def open_integers(given: Path) -> tuple[IntegerNet, Origin, Path] | None:
-    """The network of a `.bsp` file, what the file says about itself, and which file it was; None if it is another.
+    """The integers of a `.bsp` or `.nir` file, what the file says of itself, and which it was; None if it is another.
 
     Loads no torch. What the file says is looked at by type, since anyone may have written it.
     """
@@ -65,9 +65,14 @@ def open_integers(given: Path) -> tuple[IntegerNet, Origin, Path] | None:
     from bitspike.runtime import IntegerNet
 
     path = model_path(given)
-    if not is_network_file(path):
+    if path.suffix == ".nir":
+        from bitspike.nir import read_nir
+
+        net = read_nir(path)
+    elif is_network_file(path):
+        net = IntegerNet.load(path)
+    else:
         return None
-    net = IntegerNet.load(path)
     said = net.about.provenance
     model = said.get("model")
     options: dict[str, Any] = {}

@@ -13,7 +13,10 @@ from bitspike.imports.building import Entrance, Samples, build
 from bitspike.imports.layers import CannotImport
 from bitspike.imports.nir_nodes import Clock, Placed, layer_of, order_of
 from bitspike.imports.nir_reference import run_node
+from bitspike.imports.or_pooling import as_max_pooling
 from bitspike.imports.wiring import INPUT, Wired, as_chain
+from bitspike.nir.files import read_nir_file
+from bitspike.nir.metadata import KEY
 
 DEFAULT_DT = 1e-4
 
@@ -26,7 +29,7 @@ def import_nir(
     dt: float = DEFAULT_DT,
     integration: str = "euler",
     reset: str = "hard",
-    mean: float | Sequence[float] = 0.0,
+    mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] = 1.0,
     bound: int | None = None,
     samples: Samples | None = None,
@@ -41,9 +44,10 @@ def import_nir(
     dt: the length of a time step in the file's unit of time. snnTorch and SpikingJelly write files for 0.0001.
     integration: euler, v + dt / tau ((v_leak - v) + r i), or exponential, the equation's solution for a constant i.
     reset: hard, as NIR defines it; soft; or delayed, which is what a file of snnTorch's `Leaky` means by default.
+    mean: None is what a file of `export_nir` says of it, else 0.
     The other arguments are those of `import_torch`.
     """
-    graph = _read(source) if isinstance(source, str | Path) else source
+    graph = read_nir_file(source) if isinstance(source, str | Path) else source
     clock = Clock(float(dt), integration, reset)
     if not hasattr(graph, "nodes") or not hasattr(graph, "edges"):
         raise TypeError(f"import_nir takes a file or a graph of the nir package, not {type(graph).__name__}")
@@ -52,12 +56,22 @@ def import_nir(
     shape = tuple(int(size) for size in said)
     if len(shape) not in (1, 3):
         raise CannotImport(order[0].name, f"takes inputs of shape {list(shape)}; give input_shape, (C, H, W)")
-    entrance = Entrance.of(shape, time_steps, mean, std, bound)
+    told = _mean_told(order[0].node, shape) if mean is None and bound is None else mean
+    entrance = Entrance.of(shape, time_steps, told or 0.0, std, bound)
     batch = entrance.samples(samples, seed)
     value = entrance.seen_by_source(batch)
     value = value.flatten(2) if len(shape) == 1 or _begins_flat(order) else value
     nodes, last = _run(order, value, clock)
     return build(as_chain(nodes, last), entrance, batch, "nir")
+
+
+def _mean_told(node: Any, shape: Sequence[int]) -> list[float] | None:
+    """What `export_nir` notes at the input of images, as the mean of pixels from 0 to 1."""
+    told = node.metadata.get(KEY) if isinstance(node.metadata, dict) else None
+    zero = told.get("zero_point") if isinstance(told, dict) and told.get("kind") == "image" else None
+    if not isinstance(zero, np.ndarray) or zero.shape != (shape[0],) or zero.dtype.kind not in "iu":
+        return None
+    return [int(value) / 255 for value in zero]
 
 
 def _run(order: Sequence[Placed], value: Tensor, clock: Clock) -> tuple[list[Wired], int]:
@@ -87,6 +101,8 @@ def _run(order: Sequence[Placed], value: Tensor, clock: Clock) -> tuple[list[Wir
         except RuntimeError as error:
             first, sizes = str(error).splitlines()[0], list(given.shape[2:])
             raise CannotImport(place.name, f"does not take values of shape {sizes}: {first}") from None
+        if [other.name for other in order if set(other.sources) & set(place.sources)] == [place.name]:
+            layer = as_max_pooling(layer, number, nodes)
         numbers[place.name] = len(nodes)
         nodes.append(Wired(layer, result, (number,)))
     return nodes, read(order[-1])[1]
@@ -94,20 +110,3 @@ def _run(order: Sequence[Placed], value: Tensor, clock: Clock) -> tuple[list[Wir
 
 def _begins_flat(order: Sequence[Placed]) -> bool:
     return any(type(p.node).__name__ in ("Linear", "Affine") for p in order if order[0].name in p.sources)
-
-
-def _read(file: str | Path) -> Any:
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; give a NIR file")
-    try:
-        import nir
-    except ModuleNotFoundError as error:
-        if error.name not in ("nir", "h5py"):
-            raise
-        raise ModuleNotFoundError("reading NIR files needs nir: pip install 'bitspike[nir]'", name=error.name) from None
-    try:
-        return nir.read(path)
-    except Exception as error:  # whatever its reader raises for bytes that are no graph
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} is not a readable NIR file: {first}") from None
