@@ -245,6 +245,24 @@ def test_a_file_is_the_network_with_all_that_is_known_of_it(tmp_path):
     assert (tmp_path / "there.bsp").read_bytes() == (tmp_path / "here.bsp").read_bytes()
 
 
+def test_names_that_look_alike_stay_apart():
+    """Files take fewer letters than layers may have; the layers get their own names back."""
+    graph = by_hand()
+    hidden, readout = graph.spiking[0], graph.readout
+    names = ("a.b", "a_b", "a/b", "a_b_neurons", "output", "ä")
+    layers, source = [], "flatten"
+    for name in names:
+        layers.append(replace(hidden, name=name, source=source, fire=fire(2, leak=0)))
+        source = name
+    whole = Graph((*graph.nodes[:2], *layers, replace(readout, source=source)))
+    found = written_and_read(whole)
+    assert same(read_nir(found).graph, whole)
+    samples = np.random.default_rng(0).integers(0, 5, (5, 30, 2, 1, 1)).astype(np.uint8)
+    nearness = compare_nir(found, IntegerNet(whole), samples, dt=DT)
+    assert [layer.differing for layer in nearness.layers] == [0] * len(names)
+    assert nearness.layers[0].firing > 0.1
+
+
 def test_layers_without_a_membrane_are_exact(tmp_path):
     graph = replaced(by_hand(), "hidden", fire=fire(2, leak=0))
     report = export_nir(IntegerNet(graph), tmp_path / "net.nir", dt=0.5)

@@ -58,7 +58,8 @@ def nir_graph(graph: Graph, dt: float) -> Any:
     writer = _Writer(graph, dt)
     for node, metadata in zip(graph.nodes, embedded(graph), strict=True):
         writer.add(node, metadata)
-    writer.put("output", nir.Output({"output": np.array(writer.shapes[graph.readout.name])}), graph.readout.name)
+    last = graph.readout.name
+    writer.put("output", nir.Output({"output": np.array(writer.shapes[last])}), writer.end[last])
     return nir.NIRGraph(writer.nodes, writer.edges)
 
 
@@ -94,9 +95,9 @@ class _Writer:
         self.names = _names(graph)
 
     def put(self, name: str, node: Any, *sources: str) -> str:
-        """A node under this name, fed by the values of layers, or by NIR nodes."""
+        """A node under this name, fed by other nodes."""
         self.nodes[name] = node
-        self.edges += [(self.end.get(source, source), name) for source in sources]
+        self.edges += [(source, name) for source in sources]
         return name
 
     def add(self, node: Node, metadata: dict[str, Any]) -> None:
@@ -111,7 +112,7 @@ class _Writer:
                 self.unit[node.name] = input_unit(node)
             case Flatten():
                 shape = np.array(self.shapes[node.source])
-                self.put(name, nir.Flatten({"input": shape}, 0, -1), node.source)
+                self.put(name, nir.Flatten({"input": shape}, 0, -1), self.end[node.source])
                 self._passes(node.source, node.name)
             case Pool():
                 name = self._pool(name, node)
@@ -140,11 +141,11 @@ class _Writer:
         pooling = nir.AvgPool2d(np.array(kernel), np.array(stride), np.array(node.padding))
         if node.kind == "sum":
             self.unit[node.name] = self.unit[node.source] * size
-            return self.put(name, pooling, node.source)
+            return self.put(name, pooling, self.end[node.source])
         if node.source not in self.spikes:
             raise CannotExport(node.name, "takes the largest of counts, and NIR has no maximum; of spikes it is an OR")
         self.spikes.add(node.name)
-        averages = self.put(name, pooling, node.source)
+        averages = self.put(name, pooling, self.end[node.source])
         # It fires and is reset, or got nothing: whatever the leak, no membrane is left.
         return self.put(f"{name}_or", self._leaky(0.5, 0.25 / size, self.shapes[node.name]), averages)
 
@@ -202,11 +203,12 @@ class _Writer:
 
         weights, biases = values.astype(np.float32), np.asarray(bias, np.float32)
         if window is None:
-            self.put(name, nir.Affine(weights, biases), source)
+            self.put(name, nir.Affine(weights, biases), self.end[source])
             return
         stride, padding = window
         weights, padding = _square(name, weights, padding)
-        self.put(name, nir.Conv2d(self.shapes[source][1:], weights, stride, padding, (1, 1), 1, biases), source)
+        node = nir.Conv2d(self.shapes[source][1:], weights, stride, padding, (1, 1), 1, biases)
+        self.put(name, node, self.end[source])
 
 
 def _window(operator: WeightedSum) -> Window | None:
