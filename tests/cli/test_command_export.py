@@ -105,7 +105,8 @@ def test_a_nir_file_is_the_integer_network_for_every_command(cli, written, tmp_p
     assert cli("certify", "small.nir", "--samples", "4", "--no-c", "--out", "certified.bsp").code == 0
     assert (tmp_path / "certified.bsp").is_file()
 
-    for number, model in enumerate(("small.nir", written["small"])):
+    assert cli("export", "nir", "small.nir", "other.h5").code == 0  # whatever it is called
+    for number, model in enumerate(("other.h5", written["small"])):
         assert cli("export", "c", model, f"c{number}", "--name", "same").code == 0
     assert (tmp_path / "c0" / "same.c").read_bytes() == (tmp_path / "c1" / "same.c").read_bytes()
 
@@ -124,6 +125,7 @@ def test_events_go_into_a_nir_file_too(cli, written, event_root):
     ("words", "message"),
     [
         (("x.nir", "--dt", "0"), "dt is 0.0; it is the length of a time step"),
+        (("x.bsp",), "x.bsp does not end like a NIR file: .nir, .h5, .hdf5"),
         (("x.nir", "--samples", "0"), "--samples is 0; give 1 or more"),
         (("there.nir",), "there.nir is there already; overwrite=True (--force) replaces it"),
         ((".",), "is a folder; give the file to write"),
@@ -147,3 +149,12 @@ def test_a_nir_file_without_integers_says_what_to_do(cli, tmp_path):
     assert done.code == 2
     assert "foreign.nir holds no network that could be run" in done.err
     assert "bitspike import makes a network of its real values" in done.err
+
+
+@pytest.mark.parametrize("words", [("explore", "x.nir", "--out", "o"), ("significance", "x.nir")])
+def test_commands_that_need_a_float_network_name_a_nir_file(cli, written, words):
+    need_module("nir")
+    assert cli("export", "nir", written["small"], "x.nir").code == 0
+    done = cli(*words)
+    assert done.code == 2
+    assert "x.nir is a NIR file" in done.err

@@ -314,7 +314,10 @@ def test_what_nir_has_no_nodes_for_is_refused_by_its_name(tmp_path):
 
 def test_wrong_words_are_refused_before_anything_is_written(tmp_path):
     net = IntegerNet(by_hand())
-    fails_with(lambda: export_nir(net, tmp_path / "net.nir", dt=0), "dt is 0")
+    for wrong in (0, -1, 1e-300, 1e300, float("nan")):
+        fails_with(lambda wrong=wrong: export_nir(net, tmp_path / "net.nir", dt=wrong), f"dt is {wrong}")
+    fails_with(lambda: export_nir(net, tmp_path / "net.bsp"), "net.bsp does not end like a NIR file")
+    fails_with(lambda: read_nir(None), "not NoneType", error=TypeError)
     fails_with(lambda: export_nir(net, tmp_path), "is a folder")
     (tmp_path / "net.nir").write_text("mine")
     fails_with(lambda: export_nir(net, tmp_path / "net.nir"), "is there already")
@@ -341,8 +344,70 @@ def test_foreign_and_damaged_files_are_refused(tmp_path):
     fire_of = lambda held: held["hidden_neurons"][KEY]["fire"]  # noqa: E731
     fails_with(changed(lambda held: fire_of(held).update(levels=0)), "levels")
     fails_with(changed(lambda held: fire_of(held).pop("levels")), "levels")
-    fails_with(changed(lambda held: fire_of(held).update(threshold=np.ones((2, 1)))), "float64, not whole numbers")
+    fails_with(changed(lambda held: fire_of(held).update(threshold=np.ones((2, 1)))), "2 x float64, not up to")
     fails_with(changed(lambda held: fire_of(held).update(threshold=np.ones((3, 1), int))), "hidden")
+
+
+def test_small_files_that_stand_for_large_ones_are_refused(tmp_path):
+    h5py = need_module("h5py")
+    export_nir(IntegerNet(by_hand()), tmp_path / "good.nir")
+
+    def changed(change: Any) -> Any:
+        (tmp_path / "net.nir").write_bytes((tmp_path / "good.nir").read_bytes())
+        with h5py.File(tmp_path / "net.nir", "a") as file:
+            change(file["node"])
+        return lambda: read_nir(tmp_path / "net.nir")
+
+    link = h5py.ExternalLink("other.nir", "/node")
+    large = {"shape": (1 << 32,), "dtype": "i2", "chunks": (1 << 20,)}
+    again = changed(lambda node: node["nodes"].__setitem__("again", node["nodes"]["hidden"]))
+    fails_with(again, "names one place twice")
+    fails_with(changed(lambda node: node["nodes"].__setitem__("again", link)), "links to places elsewhere")
+    fails_with(changed(lambda node: node.create_dataset("large", **large)), "larger than 4 GiB")
+    fails_with(changed(lambda node: node.create_group("/".join("x" * 20))), "nested deeper than 16")
+
+
+def test_what_a_file_says_of_the_network_decides_nothing(tmp_path):
+    """Unreadable or endless: it is left out, and the network is there."""
+    net = IntegerNet(by_hand())
+    for told in ("[" * 100_000, '{"notes": [], "provenance": {"a": NaN}, "results": {}, "certificate": null}', 3, "{}"):
+        graph = written_and_read(net.graph)
+        graph.metadata[KEY] = {"version": 1, "about": told}
+        found = read_nir(graph)
+        assert same(found.graph, net.graph)
+        assert found.about == About()
+        found.save(tmp_path / "net.bsp")
+
+
+def test_constants_that_were_held_in_reach_do_not_reach_their_neighbours():
+    """A dead channel beside a plain skip stays dead: a spike is worth what it does to the threshold."""
+    held = {"threshold": np.array([[512, 512], [8, 3]]), "rounding": np.array([[-767, 767], [0, 5]])}
+    weights = np.random.default_rng(2).integers(-3, 8, (2, 2, 1, 1))
+    skip = PlainSkip("in", 1, None, 1)
+    graph = Graph(
+        (
+            Input("in", "events", (2, 5, 5), 4, (0, 0), 1, 1.0),
+            Spiking("a", "in", Convolution(weights, (1, 1), (0, 0)), unrounded(2, 2, levels=127, **held), skip),
+            Flatten("flat", "a"),
+            Readout("out", "flat", np.ones((2, 50), int), np.zeros(2, int), 1.0, 4),
+        )
+    )
+    samples = np.random.default_rng(0).integers(0, 2, (4, 20, 2, 5, 5)).astype(np.uint8)
+    found = compare_nir(written_and_read(graph), IntegerNet(graph), samples, dt=DT)
+    assert found.layers[0].differing == 0
+    assert found.layers[0].firing > 0.05
+
+
+def test_a_channel_that_fires_by_itself_has_a_threshold_of_its_own():
+    graph = replaced(by_hand(), "hidden", fire=unrounded(2, threshold=np.array([[-3], [4]])))
+    found = written_and_read(graph)
+    assert np.array_equal(found.nodes["hidden_neurons"].v_threshold, [-1, 1])
+    samples = np.random.default_rng(0).integers(0, 5, (5, 30, 2, 1, 1)).astype(np.uint8)
+    nearness = compare_nir(found, IntegerNet(graph), samples, dt=DT)
+    assert nearness.layers[0].differing == 0
+    fails_with(lambda: compare_nir(found, IntegerNet(graph), samples[:, :0], dt=DT), "no samples")
+    other = IntegerNet(lower(ImageNet("2w4u").eval()).graph)
+    fails_with(lambda: compare_nir(found, other, images(2).numpy(), dt=DT), "not made from this network")
 
 
 @pytest.mark.parametrize("model", ["qsnn-digits-1w2u", "qsnn-mnist-1w2u"])

@@ -154,6 +154,7 @@ Examples:
     ),
 )
 
+_EXPORT = "Write a finished network as C99 for microcontrollers, or as NIR for other tools."
 _IMPORT = "Bring a network trained elsewhere here: NIR, snnTorch, SpikingJelly."
 _IMPORT_EXAMPLES = """\
 Examples:
@@ -180,7 +181,7 @@ def build_app() -> App:
     for name, summary, examples in _COMMANDS:
         app.command(f"bitspike.cli.{name}:{name}", name=name, help=summary, help_epilogue=examples)
     app.command("bitspike.cli.importing:import_network", name="import", help=_IMPORT, help_epilogue=_IMPORT_EXAMPLES)
-    app.command("bitspike.cli.export:app", name="export", help="Write a finished network as C99 for microcontrollers.")
+    app.command("bitspike.cli.export:app", name="export", help=_EXPORT)
     app.command("bitspike.cli.data:app", name="data", help="List data sets and where they lie; fetch and verify them.")
     app.register_install_completion_command(help="Install completion for the present shell.")
     return app

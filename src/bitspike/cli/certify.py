@@ -36,7 +36,7 @@ def certify(
     the integer network. At the first difference the exit code is 1, and nothing is written.
 
     Args:
-        model: an integer network (.bsp), a model file (.safetensors), or the folder of a finished run.
+        model: an integer network (.bsp, .nir), a model file (.safetensors), or the folder of a finished run.
         data: the data set; by default the one it was trained on.
         split: test or train.
         samples: how many samples, spread evenly over the split.
@@ -72,11 +72,12 @@ def _open(model: Path) -> tuple[IntegerNet, Any, About, Path, bool]:
     """The network, what data it takes, what its file says of it, where it lies, and whether that is a `.bsp`."""
     from bitspike.cli.lower import origin
     from bitspike.cli.opening import lowered, open_integers, open_model
+    from bitspike.nir.files import is_nir_file
 
     found = open_integers(model)
     if found is not None:
         net, header, path = found
-        return net, header, net.about, path, path.suffix != ".nir"
+        return net, header, net.about, path, not is_nir_file(path)
     module, of_model, path = open_model(model)
     return lowered(module), of_model, origin(of_model, path), path, False
 

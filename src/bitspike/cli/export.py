@@ -54,7 +54,7 @@ def c(
     Cortex-M boards.
 
     Args:
-        model: an integer network (.bsp), a model file (.safetensors), or the folder of a finished run.
+        model: an integer network (.bsp, .nir), a model file (.safetensors), or the folder of a finished run.
         out: the folder to write, new or empty.
         name: prefix of the C functions and files (default: the model's name).
         data: take the self-test's samples from this data set (default: random samples).
@@ -111,11 +111,12 @@ def nir(
 ) -> int:
     """Write a NIR file, for other tools: real values in its nodes, the integers themselves in their metadata.
 
-    `lower`, `evaluate`, `certify` and the exports take the file as the same integer network. A tool that reads NIR's
-    own equations computes with membranes that are neither rounded nor clamped; --data tells how near that comes.
+    `lower`, `evaluate`, `measure`, `certify` and the exports take the file as the same integer network. A tool that
+    reads NIR's own equations computes with membranes that are neither rounded nor clamped; --data tells how near that
+    comes.
 
     Args:
-        model: an integer network (.bsp), a model file (.safetensors), or the folder of a finished run.
+        model: an integer network (.bsp, .nir), a model file (.safetensors), or the folder of a finished run.
         out: the file to write, say model.nir.
         dt: the length of a time step in seconds; other tools must be told if it is another than 0.0001.
         data: compare NIR's real values with the integers on this data set.

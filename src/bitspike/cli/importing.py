@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from bitspike.data import Dataset
     from bitspike.imports import ImportReport
 
-_ENDINGS = (".nir", ".h5", ".hdf5")
-
 
 def import_network(
     source: str,
@@ -68,6 +66,7 @@ def import_network(
     """
     from bitspike.imports import import_nir, import_torch
     from bitspike.imports.loading import module_from
+    from bitspike.nir.files import ENDINGS
     from bitspike.train import save_model
 
     at_least("--time-steps", time_steps)
@@ -76,7 +75,7 @@ def import_network(
     path = Path(source).expanduser()
     if path.suffix == ".py":
         raise ValueError(f"{source} is Python; name the function in it that returns the network: {source}:FUNCTION")
-    is_file = path.suffix in _ENDINGS or path.is_file()
+    is_file = path.suffix in ENDINGS or path.is_file()
     if is_file and path.suffix in (".pt", ".pth", ".ckpt"):
         raise ValueError(f"{source} holds tensors, not what computes with them; give FILE.py:FUNCTION that loads them")
     file = Path(f"{_stem(source, path, is_file)}.safetensors") if out is None else out.expanduser()

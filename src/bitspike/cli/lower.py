@@ -28,10 +28,11 @@ def lower(model: Path, /, *, out: Path | None = None, json: Json = False, quiet:
         out: the file to write (default: the model's name with .bsp, beside it).
     """
     from bitspike.cli.opening import lowered, open_integers, open_model
+    from bitspike.nir.files import is_nir_file
 
     output = Output(json, quiet)
     opened = open_integers(model)
-    if opened is not None and opened[2].suffix != ".nir":
+    if opened is not None and not is_nir_file(opened[2]):
         raise ValueError(f"{model} is an integer network already; give the model file that it was made from")
     if opened is not None:
         integers, _, source = opened

@@ -55,7 +55,8 @@ def measure(
     samples (--data or --samples).
 
     Args:
-        model: a model file, the folder of a finished run, an integer network (.bsp), or a name from `bitspike models`.
+        model: a model file, the folder of a finished run, an integer network (.bsp, .nir), or a name from `bitspike
+            models`.
         spec: measure it in other bits, such as 1w2u or 32w32u.
         settings: change an argument of a network made by name, such as classes=100; can be repeated.
         data: measure firing rates on this data set.

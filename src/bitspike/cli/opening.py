@@ -62,10 +62,11 @@ def open_integers(given: Path) -> tuple[IntegerNet, Origin, Path] | None:
     Loads no torch. What the file says is looked at by type, since anyone may have written it.
     """
     from bitspike.integer.file import is_network_file
+    from bitspike.nir.files import is_nir_file
     from bitspike.runtime import IntegerNet
 
     path = model_path(given)
-    if path.suffix == ".nir":
+    if is_nir_file(path):
         from bitspike.nir import read_nir
 
         net = read_nir(path)

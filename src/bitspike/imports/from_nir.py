@@ -15,10 +15,8 @@ from bitspike.imports.nir_nodes import Clock, Placed, layer_of, order_of
 from bitspike.imports.nir_reference import run_node
 from bitspike.imports.or_pooling import as_max_pooling
 from bitspike.imports.wiring import INPUT, Wired, as_chain
-from bitspike.nir.files import read_nir_file
+from bitspike.nir.files import DEFAULT_DT, read_nir_file
 from bitspike.nir.metadata import KEY
-
-DEFAULT_DT = 1e-4
 
 
 def import_nir(
@@ -68,8 +66,9 @@ def import_nir(
 def _mean_told(node: Any, shape: Sequence[int]) -> list[float] | None:
     """What `export_nir` notes at the input of images, as the mean of pixels from 0 to 1."""
     told = node.metadata.get(KEY) if isinstance(node.metadata, dict) else None
-    zero = told.get("zero_point") if isinstance(told, dict) and told.get("kind") == "image" else None
-    if not isinstance(zero, np.ndarray) or zero.shape != (shape[0],) or zero.dtype.kind not in "iu":
+    kind, zero = (told.get("kind"), told.get("zero_point")) if isinstance(told, dict) else (None, None)
+    images = isinstance(kind, str) and kind == "image"
+    if not images or not isinstance(zero, np.ndarray) or zero.shape != (shape[0],) or zero.dtype.kind not in "iu":
         return None
     return [int(value) / 255 for value in zero]
 

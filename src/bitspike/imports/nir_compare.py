@@ -48,10 +48,14 @@ def compare_nir(
     """Run a NIR file, or its graph, by NIR's equations alone in float64, next to the integers it was made from."""
     graph = read_nir_file(source) if isinstance(source, str | Path) else source
     order, clock = order_of(graph), Clock(dt, "euler", "hard")
-    layer_of = {str(node.metadata[KEY]["name"]): name for name, node in graph.nodes.items() if KEY in node.metadata}
+    told = {str(node.metadata[KEY]["name"]): name for name, node in graph.nodes.items() if KEY in node.metadata}
     entry = net.graph.input
     events = entry.kind == "events"
     count = samples.shape[1] if events else len(samples)
+    if not {layer.name for layer in net.graph.spiking} <= set(told):
+        raise ValueError("the graph was not made from this network; give the one that export_nir wrote of it")
+    if not count:
+        raise ValueError("there are no samples to compare on")
     spikes = {layer.name: 0.0 for layer in net.graph.spiking}
     others, sizes, predicted, same = dict(spikes), dict(spikes), [], 0
     for start in range(0, count, batch):
@@ -61,7 +65,7 @@ def compare_nir(
         for name in spikes:
             integers = exact[name]
             spikes[name] += float(integers.sum())
-            others[name] += float((values[layer_of[name]].numpy() != integers).sum())
+            others[name] += float((values[told[name]].numpy() != integers).sum())
             sizes[name] += integers.size
         found = values[order[-1].sources[0]].sum(0).argmax(1).numpy()
         predicted.append(found)

@@ -77,7 +77,7 @@ def to_bytes(contents: Contents) -> bytes:
     check(contents.graph)
     _refuse_unprintable(contents.notes)
     for part in vars(contents.about).values():
-        _refuse_depth(part)
+        refuse_depth(part)
     nodes, tensors = to_plain(contents.graph)
     header = {
         "format": KIND,
@@ -117,7 +117,7 @@ def _refuse_other_keys(header: Mapping[str, Any]) -> None:
     for name in ("provenance", "results", "certificate"):
         if not isinstance(header[name], dict) and not (name == "certificate" and header[name] is None):
             raise ValueError(f"its {name} is no object")
-        _refuse_depth(header[name])
+        refuse_depth(header[name])
 
 
 def _refuse_unprintable(notes: Any) -> None:
@@ -126,7 +126,7 @@ def _refuse_unprintable(notes: Any) -> None:
         raise ValueError("its notes are no list of printable texts")
 
 
-def _refuse_depth(value: Any) -> None:
+def refuse_depth(value: Any) -> None:
     """Whoever walks through it by recursion, such as the writer of JSON, must come to its end."""
     level = [value]
     for _ in range(DEEPEST):

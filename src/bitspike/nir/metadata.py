@@ -14,9 +14,9 @@ import numpy as np
 
 from bitspike.integer.check import check
 from bitspike.integer.container import Tensors
-from bitspike.integer.file import About
+from bitspike.integer.file import About, refuse_depth
 from bitspike.integer.graph import Graph
-from bitspike.integer.limits import MOST_NODES
+from bitspike.integer.limits import MOST_NODES, MOST_WEIGHTS
 from bitspike.integer.reading import from_plain
 from bitspike.integer.writing import to_plain
 
@@ -40,7 +40,8 @@ def about_network(notes: tuple[str, ...], about: About) -> dict[str, Any]:
 
 def extracted(nir_graph: Any) -> tuple[Graph, tuple[str, ...], About]:
     """The network that a NIR graph holds in its metadata, checked like that of a `.bsp` file; else ValueError."""
-    layers = [found for node in nir_graph.nodes.values() if (found := node.metadata.get(KEY)) is not None]
+    held = [node.metadata for node in nir_graph.nodes.values() if isinstance(node.metadata, dict)]
+    layers = [metadata[KEY] for metadata in held if KEY in metadata]
     if not layers:
         raise ValueError("its nodes hold no integers; bitspike import makes a network of its real values")
     if not all(isinstance(layer, dict) for layer in layers) or len(layers) > MOST_NODES:
@@ -78,10 +79,12 @@ def _told(value: Any, path: str, tensors: Tensors, key: str = "") -> Any:
     if isinstance(value, str) and value == _NOTHING and key in _MAY_BE_NOTHING:
         return None
     if isinstance(value, np.ndarray) and value.ndim and key in _ARRAYS:
-        if value.dtype.kind not in "iu":
-            raise ValueError(f"{path} holds {value.dtype}, not whole numbers")
+        if value.dtype.kind not in "iu" or value.size > MOST_WEIGHTS:
+            raise ValueError(f"{path} holds {value.size} x {value.dtype}, not up to {MOST_WEIGHTS} whole numbers")
         tensors[path] = value
         return path
+    if isinstance(value, np.ndarray) and value.size > MOST_NODES:
+        raise ValueError(f"{path} holds {value.size} values where a few numbers belong")
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
@@ -95,11 +98,16 @@ def _plain_number(layer: Mapping[str, Any], key: str) -> int:
 def _about(metadata: Any) -> tuple[tuple[str, ...], About]:
     """What the file says of the network; nothing, where that is unreadable: it decides nothing that is computed."""
     try:
-        told = json.loads(metadata["about"])
+        told = json.loads(metadata["about"], parse_constant=_refuse_constant)
         notes = tuple(note for note in told["notes"] if isinstance(note, str) and note.isprintable())
-        provenance, results, certificate = (told[key] for key in ("provenance", "results", "certificate"))
-    except (TypeError, KeyError, ValueError):
+        about = About(told["provenance"], told["results"], told["certificate"])
+        for part in vars(about).values():
+            refuse_depth(part)
+    except (TypeError, KeyError, ValueError, RecursionError):
         return (), About()
-    if not isinstance(provenance, dict) or not isinstance(results, dict):
-        return notes, About()
-    return notes, About(provenance, results, certificate if isinstance(certificate, dict) else None)
+    objects = isinstance(about.provenance, dict) and isinstance(about.results, dict)
+    return notes, about if objects and isinstance(about.certificate, dict | None) else About()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -1,6 +1,7 @@
 """An integer network as a NIR graph whose own numbers are the network in real values.
 
-Per channel the unit is the threshold, so every neuron's threshold is 1, as the readers of other tools want it:
+Per channel the unit is the threshold, so every neuron's threshold is 1, as the readers of other tools want it (-1 or
+near 0 where a channel fires by itself):
 
     v[t] = leak * v[t-1] + share * (W x[t] + b);   spike and v = 0 where v > 1
 
@@ -147,14 +148,15 @@ class _Writer:
         self.spikes.add(node.name)
         averages = self.put(name, pooling, self.end[node.source])
         # It fires and is reset, or got nothing: whatever the leak, no membrane is left.
-        return self.put(f"{name}_or", self._leaky(0.5, 0.25 / size, self.shapes[node.name]), averages)
+        return self.put(f"{name}_or", self._leaky(0.5, np.array([0.25 / size]), self.shapes[node.name]), averages)
 
-    def _leaky(self, leak: float, threshold: float, shape: Shape) -> Any:
+    def _leaky(self, leak: float, threshold: Real, shape: Shape) -> Any:
         """v = leak * v + share * i, as NIR's differential equation by Euler's method."""
         import nir
 
         full = np.ones(shape, np.float32)
-        rest, thresholds = 0 * full, threshold * full
+        rest = 0 * full
+        thresholds = (full * threshold.reshape(-1, *(1,) * (len(shape) - 1))).astype(np.float32)
         if leak == 1:
             return nir.IF(r=full / self.dt, v_threshold=thresholds, v_reset=rest)
         return nir.LIF(tau=full * (self.dt / (1 - leak)), r=full, v_leak=rest, v_threshold=thresholds, v_reset=rest)
@@ -165,22 +167,23 @@ class _Writer:
             raise CannotExport(node.name, "takes the largest sums of a window before its neurons; NIR has no maximum")
         leak = fire.leak / 2.0**fire.leak_exponent
         threshold, bias = _threshold_and_bias(fire)
-        unit = threshold * _share(leak)  # of what comes in, in units of I
+        size = np.maximum(np.abs(threshold), 0.5)  # a threshold below 0 is that of a channel that fires by itself
+        unit = size * _share(leak)  # of what comes in, in units of I
         self._weighted(name, operator.weight, _window(operator), 2.0**fire.shift / unit, bias / unit, node.source)
         feeding = [name]
         if node.skip is not None:
             feeding.append(self._skip(f"{name}_skip", node, node.skip, unit))
         self.spikes.add(node.name)
-        return self.put(f"{name}_neurons", self._leaky(leak, 1.0, self.shapes[node.name]), *feeding)
+        return self.put(f"{name}_neurons", self._leaky(leak, threshold / size, self.shapes[node.name]), *feeding)
 
     def _skip(self, name: str, node: Spiking, skip: PlainSkip | WeightedSkip, unit: Real) -> str:
         if isinstance(skip, WeightedSkip):
             scale = 2.0**skip.shift / unit
             self._weighted(name, skip.operator.weight, _window(skip.operator), scale, 0 * scale, skip.source)
             return name
-        # Every spike of the source lifts the membrane by the same amount, which the tables hold for each count.
-        table = node.fire.rounding
-        step = (table[:, -1].astype(np.float64) - table[:, 0]) / skip.bound / unit
+        # Every spike of the source lifts the membrane by the same amount, and so lowers the threshold of each count.
+        table = node.fire.threshold.astype(np.float64)
+        step = (table[:, 0] - table[:, -1]) / skip.bound / unit
         sources, channels = self.shapes[skip.source][0], len(step)
         matrix = np.zeros((channels, sources))
         for channel, source in enumerate(skip.channel_map or range(channels)):
@@ -225,10 +228,7 @@ def _threshold_and_bias(fire: Fire) -> tuple[Real, Real]:
     """What a channel's membrane must exceed, and what is added to it at every step, in units of I."""
     half = 0.0 if fire.stochastic else (2.0**fire.g - 1) / 2
     bias = fire.rounding[:, 0] - half
-    threshold = fire.threshold[:, 0] + bias - 0.5  # between two integers, so > and >= are the same
-    # Constants that are held in reach, of neurons that fire always or never, can end up in another order.
-    lift = np.where(threshold < 0.5, 0.5 - threshold, 0.0)
-    return threshold + lift, bias + lift
+    return fire.threshold[:, 0] + bias - 0.5, bias  # between two integers, so > and >= are the same
 
 
 def _square(name: str, weights: NDArray[np.float32], padding: tuple[int, int]) -> tuple[Any, tuple[int, int]]:

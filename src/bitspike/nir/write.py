@@ -9,12 +9,12 @@ from typing import Any
 
 from bitspike.atomic import atomic_write
 from bitspike.integer.graph import Input
-from bitspike.nir.files import nir_package, read_nir_file
+from bitspike.nir.files import DEFAULT_DT, ENDINGS, nir_package, read_nir_file
 from bitspike.nir.metadata import KEY, about_network, extracted
 from bitspike.nir.nodes import nir_graph
 from bitspike.runtime import IntegerNet
 
-DEFAULT_DT = 1e-4
+_SHORTEST, _LONGEST = 1e-12, 1e6  # seconds; what float32 holds with room for leaks
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,12 @@ def export_nir(net: IntegerNet, file: str | Path, *, dt: float = DEFAULT_DT, ove
     """
     nir = nir_package()
     path = Path(file).expanduser()
-    if not 0 < dt < float("inf"):
-        raise ValueError(f"dt is {dt}; it is the length of a time step, a positive number")
+    if not _SHORTEST <= dt <= _LONGEST:
+        raise ValueError(f"dt is {dt}; it is the length of a time step in seconds, from {_SHORTEST} to {_LONGEST:g}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give the file to write, say {path / 'network.nir'}")
+    if path.suffix not in ENDINGS:
+        raise ValueError(f"{path} does not end like a NIR file: {', '.join(ENDINGS)}")
     if path.exists() and not overwrite:
         raise ValueError(f"{path} is there already; overwrite=True (--force) replaces it")
     graph = nir_graph(net.graph, dt)
@@ -67,6 +69,8 @@ def read_nir(source: str | Path | Any) -> IntegerNet:
     ValueError where the file holds no integers; `import_nir` makes a network of the real values of any NIR file.
     """
     if not isinstance(source, str | Path):
+        if not hasattr(source, "nodes"):
+            raise TypeError(f"read_nir takes a file or a graph of the nir package, not {type(source).__name__}")
         return IntegerNet(*extracted(source))
     graph = read_nir_file(source)
     try:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from bitspike.atomic import atomic_write
+from bitspike.nir.files import is_nir_file
 
 _KEY = "bitspike"
 _CHECKSUM = "sha256"
@@ -42,6 +43,10 @@ def read_container(path: str | Path, kind: str, newest: int) -> tuple[dict[str, 
             header = _header(file, metadata, kind, newest)
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
+        if is_nir_file(file):
+            raise ValueError(
+                f"{file} is a NIR file, and a {kind} is needed; bitspike import makes one of its real values"
+            ) from None
         raise ValueError(
             f"{file} is not a readable {kind}: it is truncated, damaged or no safetensors file ({error}); "
             "copy it again or make it anew"
