@@ -176,7 +176,7 @@ def _scale(name: str, node: Any, clock: Clock) -> Layer:
 
 def _flatten(name: str, node: Any, clock: Clock) -> Layer:
     # NIR counts axes without the batch; some tools write 1 all the same, and rows are all that can follow.
-    if int(node.start_dim) not in (0, 1) or int(node.end_dim) not in (-1, 2):
+    if int(node.start_dim) not in (0, 1, -3) or int(node.end_dim) not in (-1, 2):
         raise CannotImport(name, f"flattens axes {node.start_dim} to {node.end_dim}; needed are all of them")
     return Flattening(name)
 

@@ -112,8 +112,10 @@ class _Writer:
                 self.put(name, nir.Input({"input": np.array(node.shape)}))
                 self.unit[node.name] = input_unit(node)
             case Flatten():
-                shape = np.array(self.shapes[node.source])
-                self.put(name, nir.Flatten({"input": shape}, 0, -1), self.end[node.source])
+                shape = self.shapes[node.source]
+                # Counted from the end it is the same with a batch in front, which not every reader thinks of.
+                flatten = nir.Flatten({"input": np.array(shape)}, -len(shape), -1)
+                self.put(name, flatten, self.end[node.source])
                 self._passes(node.source, node.name)
             case Pool():
                 name = self._pool(name, node)
