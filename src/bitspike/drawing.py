@@ -38,7 +38,7 @@ def check_draw(net: nn.Module, data: Dataset, batches: int, batch: int, owner: s
     if len(data) < batches * batch:
         raise ValueError(
             f"{data.name} ({data.split}) has {len(data)} samples, but {batches} batches of {batch} need "
-            f"{batches * batch}; ask for fewer or smaller batches"
+            f"{batches * batch}; ask for fewer or smaller batches (batches=, batch=)"
         )
 
 

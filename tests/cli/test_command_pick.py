@@ -96,8 +96,11 @@ def test_refusals(cli, explored, options, said):
     assert said in as_json.json["error"]
 
 
-def test_folders_without_an_exploration(cli, folder):
+def test_folders_without_an_exploration(cli, folder, tmp_path):
     assert "nothing holds no exploration" in cli("pick", "nothing", "--number", "1").err
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "exploration.json").touch()
+    assert "ours holds an exploration that was begun in Python" in cli("pick", "ours", "--number", "1").err
     (folder / "exploration.json").write_text("{}")
     done = cli("pick", folder, "--number", "1")
     assert done.code == 2

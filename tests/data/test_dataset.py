@@ -19,6 +19,11 @@ def test_images():
     assert (data.classes, data.bound, len(data.mean)) == (3, 255, 3)
 
 
+def test_one_mean_is_that_of_every_colour():
+    pictures = np.zeros((2, 3, 4, 4), np.uint8)
+    assert dataset_from_arrays(pictures, [0, 1], mean=0.25, std=1).mean == (0.25,) * 3
+
+
 def test_events_keep_their_counts_and_bound():
     counts = np.zeros((2, 5, 2, 3, 4), np.int32)
     counts[1, 4, 0, 2, 3] = 9

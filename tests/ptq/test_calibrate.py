@@ -128,3 +128,21 @@ def test_layers_that_are_not_understood_are_named():
     net.extra = nn.Linear(3, 3)
     with pytest.raises(ValueError, match=r"modules that are no blocks, extra, whose values"):
         calibrate_(net, "4w4u", [images(4)])
+
+
+def test_nothing_to_estimate_needs_no_samples():
+    net, other = float_net(), float_net()
+    other.load_state_dict(net.state_dict())
+    calibrate_(net, "4w4u", statistics=False)
+    calibrate_(other, "4w4u", [images(32)], statistics=False)
+    samples = images(8, seed=2).numpy()
+    assert np.array_equal(lower(net).predict(samples), lower(other).predict(samples))
+    with pytest.raises(ValueError, match="no samples were given"):
+        calibrate_(float_net(), "4w4u")
+    with pytest.raises(ValueError, match="no samples were given"):
+        calibrate_(float_net(), {"bits": "4w4u", "membrane": {"range": "max"}}, statistics=False)
+
+
+def test_pairs_of_a_loader_are_named():
+    with pytest.raises(TypeError, match=r"a batch is a tuple, not samples; of a DataLoader's pairs give the first"):
+        calibrate_(float_net(), "4w4u", [(images(8), torch.zeros(8))])

@@ -21,7 +21,7 @@ def test_a_run(recipe, spots, tmp_path):
     assert found.results["missing_classes"] == []
     assert np.sum(found.results["test"]["confusion"]) == 200
     assert sorted(path.name for path in tmp_path.iterdir()) == [MODEL_FILE]
-    again = train_stdp(plan, train, test=test, out=tmp_path)
+    again = train_stdp(plan, train, test=test, out=str(tmp_path))
     assert again.resumed
     assert_same_state(again.network.state, found.network.state)
     assert again.results == found.results

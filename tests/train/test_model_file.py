@@ -8,6 +8,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from bitspike.lowering import lower
 from bitspike.model import create_model
 from bitspike.spec import QuantSpec
 from bitspike.train.container import write_container
@@ -50,6 +51,15 @@ def test_a_network_of_ones_own_is_filled(saved):
     loaded, _ = load_model(path, own)
     assert loaded is own
     assert torch.equal(own.state_dict()["conv1.weight"], net.state_dict()["conv1.weight"])
+
+
+def test_a_network_of_ones_own_is_quantized_as_the_file_says(saved):
+    net, path = saved
+    own = create_model("small8", spec="32w32u", **make_header().options)
+    load_model(path, own)
+    images = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+    assert torch.equal(own(images), net.eval()(images))
+    assert lower(own).predict(images.numpy()).tolist() == lower(net).predict(images.numpy()).tolist()
 
 
 def test_weights_that_do_not_fit(saved):

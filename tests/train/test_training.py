@@ -169,6 +169,15 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step(table, images, tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
 
 
+def test_weights_that_are_no_numbers_are_refused_before_the_first_step(table, images):
+    recipe = Recipe.from_dict(table)
+    net = build_net(recipe, images)
+    with torch.no_grad():
+        net.conv2.weight[0, 0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"the network cannot be trained: conv2.weight holds 1 values that are NaN"):
+        train(net, images, recipe, show_progress=False, device="cpu")
+
+
 def test_a_network_with_other_classes_is_refused(table, images):
     recipe = Recipe.from_dict(table)
     net = build_net(replace(recipe, model=replace(recipe.model, options={"classes": 2})), images)

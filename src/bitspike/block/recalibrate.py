@@ -27,7 +27,7 @@ def recalibrate_(net: nn.Module, batches: Iterable[Tensor]) -> int:
                 used += 1
                 for norm in norms:
                     norm.momentum = 1 / used  # a cumulative mean
-                net(samples)
+                net(torch.as_tensor(samples))  # of numpy too
     finally:
         for norm, momentum in zip(norms, before, strict=True):
             norm.momentum = momentum

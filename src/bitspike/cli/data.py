@@ -136,7 +136,10 @@ def known_name(name: str) -> str:
         return name
     near = get_close_matches(name, names, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise ValueError(f'there is no data set "{name}"; {hint}allowed: {", ".join(names)}')
+    raise ValueError(
+        f'there is no data set "{name}"; {hint}allowed: {", ".join(names)} (with data of your own work from Python, as '
+        "docs/how-to/bring-your-own-data.md shows)"
+    )
 
 
 def _presence(item: dict[str, Any]) -> str:

@@ -86,6 +86,13 @@ class Begun:
     @staticmethod
     def read(folder: Path) -> Begun:
         """What the folder of an exploration says."""
+        from bitspike.explore.explore import TABLE
+
+        if not (folder / BEGUN).is_file() and (folder / TABLE).is_file():
+            raise ValueError(
+                f"{folder} holds an exploration that was begun in Python, which alone knows its network; choose there, "
+                "with smallest() or best() of what explore gave"
+            )
         if not (folder / BEGUN).is_file():
             raise FileNotFoundError(
                 f"{folder} holds no exploration; `bitspike explore MODEL --out {folder}` begins one"

@@ -102,7 +102,7 @@ def data_name(source: Path, data: str | None) -> str:
     else:
         told = (read_header(source).recipe or {}).get("data", {}).get("name")
     if told is None:
-        raise ValueError("the model file does not say what it was trained on; name a data set with --data")
+        raise ValueError("the file does not say what its network was trained on; name a data set with --data")
     return str(told)
 
 

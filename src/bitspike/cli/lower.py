@@ -64,7 +64,8 @@ def lower(model: Path, /, *, out: Path | None = None, json: Json = False, quiet:
     ]
     output.show(table("", ("layer", "weights", "grid", "bits", ""), rows, left=(0, 1, 2)))
     output.show(
-        f"{target}: {size(total)}, of them {size(weights)} weights ({source.name}: {size(payload['model_bytes'])})"
+        f"{target}: {size(total)}, of them {size(weights)} weights ({source.name}: {size(payload['model_bytes'])}); "
+        "the rest are thresholds and where it comes from"
     )
     for note in integers.notes:
         output.hint(f"note: {note}")

@@ -121,7 +121,7 @@ def data_for(
     trained_on: dict[str, Any] = (header.recipe or {}).get("data", {})
     chosen = name or trained_on.get("name")
     if chosen is None:
-        raise ValueError("the model file does not say what it was trained on; name a data set with --data")
+        raise ValueError("the file does not say what its network was trained on; name a data set with --data")
     options: dict[str, Any] = {}
     if chosen == trained_on.get("name"):
         given = trained_on.get("options", {})

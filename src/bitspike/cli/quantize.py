@@ -58,7 +58,7 @@ def quantize(
     from bitspike.drawing import check_draw, drawn_batches
     from bitspike.explore.setting import seeded
     from bitspike.measuring import measure
-    from bitspike.ptq import SpecChange, calibrate_
+    from bitspike.ptq import SpecChange, calibrate_, wanted_specs
     from bitspike.train import save_model
 
     at_least("--samples", samples)
@@ -72,11 +72,14 @@ def quantize(
     file = source.with_name(f"{source.stem}-{spec}.safetensors") if out is None else out.expanduser()
     if file.suffix != ".safetensors" or file.resolve() == source.resolve():
         raise ValueError(f"--out is {file}; give another file than the model's, its name ending with .safetensors")
-    drawn, _ = as_trained(data_for(header, data, "train", root=data_root, download=download), header)
-    check_draw(net, drawn, 1, 1, "quantize")
-    if samples > len(drawn):
-        raise ValueError(f"--samples is {samples}; {drawn.name} has {len(drawn)} that the network was trained on")
-    batches = list(_in_batches(next(drawn_batches(drawn, 1, samples, seed))))
+    drawn = None
+    batches: list[Tensor] = []
+    if not keep_statistics or any(item.range for item in wanted_specs(net, change).values()):
+        drawn, _ = as_trained(data_for(header, data, "train", root=data_root, download=download), header)
+        check_draw(net, drawn, 1, 1, "quantize")
+        if samples > len(drawn):
+            raise ValueError(f"--samples is {samples}; {drawn.name} has {len(drawn)} that the network was trained on")
+        batches = list(_in_batches(next(drawn_batches(drawn, 1, samples, seed))))
     found = calibrate_(net, change, batches, statistics=not keep_statistics)
     states = layer_states(net)
     if all(state.is_float for state in states.values()):
@@ -85,7 +88,8 @@ def quantize(
     quant = found.spec.to_dict()
     recipe = None if header.recipe is None else {**header.recipe, "quant": quant}
     start = {key: value for key, value in header.results.items() if key != "history"}
-    calibrated = {"data": drawn.fingerprint, "samples": samples, "seed": seed, "ranges": found.ranges}
+    looked_at = {} if drawn is None else {"data": drawn.fingerprint, "samples": samples}
+    calibrated = {**looked_at, "seed": seed, "ranges": found.ranges}
     provenance = {**header.provenance, "calibration": calibrated}
     save_model(net, file, replace(header, quant=quant, recipe=recipe, provenance=provenance, results={"start": start}))
     _show(output, found, states)
@@ -95,7 +99,7 @@ def quantize(
         output.show("no integer form yet: it needs bits for all weights and membranes, such as 4w4u")
     if start.get("test_accuracy") is not None:
         output.hint(f"the network it was made from had {percent(start['test_accuracy'])} on its test split")
-    output.hint(f"next: {command('evaluate', file, '--data', drawn.name)}")
+    output.hint(f"next: {command('evaluate', file, '--data', drawn.name if drawn else 'NAME')}")
     output.finish(
         {
             "model": str(source),

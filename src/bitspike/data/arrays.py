@@ -21,7 +21,7 @@ def dataset_from_arrays(
     split: str = "train",
     classes: int | None = None,
     class_names: Sequence[str] = (),
-    mean: Sequence[float] | None = None,
+    mean: float | Sequence[float] | None = None,
     std: float | None = None,
     bound: int | None = None,
 ) -> Dataset:
@@ -67,7 +67,9 @@ def dataset_from_arrays(
         mean = measured_mean if mean is None else mean
         # A constant picture has no deviation; 1/255 keeps the input scale finite.
         std = max(measured_std, 1 / 255) if std is None else std
-    return Dataset(inputs=images, mean=tuple(mean or ()), std=1.0 if std is None else float(std), **common)
+    colours = images.shape[1] if images.ndim == 4 else 1  # of other shapes Dataset says what is wrong
+    means = (float(mean),) * colours if isinstance(mean, int | float) else tuple(mean or ())
+    return Dataset(inputs=images, mean=means, std=1.0 if std is None else float(std), **common)
 
 
 def _refuse_channels_last(inputs: NDArray[Any], name: str) -> None:

@@ -19,7 +19,7 @@ from bitspike.integer.limits import LARGEST_TABLE, LONGEST_NAME
 
 KIND = "bitspike integer network"
 OTHER_KINDS = {
-    "bitspike STDP network": "`bitspike evaluate` and `bitspike measure` take it, and bitspike.stdp.load",
+    "bitspike STDP network": "`bitspike evaluate`, `measure` and `export c` take it, and bitspike.stdp.load",
     "bitspike STDP state": "the `bitspike train` command that began the run goes on from it",
 }
 """What else lies in such files, and what it is good for."""

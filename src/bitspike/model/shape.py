@@ -27,10 +27,10 @@ def checked_classes(classes: int) -> int:
     return classes
 
 
-def channel_means(mean: Sequence[float] | None, channels: int) -> tuple[float, ...]:
+def channel_means(mean: float | Sequence[float] | None, channels: int) -> tuple[float, ...]:
     """One mean per colour in [0, 1]; mid-grey where the data's own is not given."""
-    if mean is None:
-        return (0.5,) * channels
+    if mean is None or isinstance(mean, int | float):
+        return (0.5 if mean is None else float(mean),) * channels
     return tuple(float(value) for value in mean)
 
 

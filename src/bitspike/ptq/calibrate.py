@@ -51,7 +51,7 @@ class Calibration:
 def calibrate_(
     net: nn.Module,
     change: SpecChange | QuantSpec | Mapping[str, Any] | str,
-    batches: Iterable[Tensor],
+    batches: Iterable[Tensor] = (),
     *,
     statistics: bool = True,
     potentials: Potentials | None = None,
@@ -59,8 +59,9 @@ def calibrate_(
     """Quantize a trained network in place, by a short form ("4w4u"), a recipe's table or a `SpecChange`.
 
     batches: uint8 samples [B, C, H, W] or [T, B, C, H, W] as the network takes them; some hundred of the training
-    split are enough. statistics=False leaves the batch norms as they are. potentials: those of the float network, if
-    they were observed before; where ranges are found, and otherwise not needed.
+    split are enough. None are needed where nothing is estimated: statistics=False leaves the batch norms as they are,
+    and the range "threshold" follows from the network. potentials: those of the float network, if they were observed
+    before; where ranges are found, and otherwise not needed.
 
     Refuses a network with layers of its own kind, by their names: nothing could be said of what they compute.
     """
@@ -71,7 +72,7 @@ def calibrate_(
             f"batches is a {type(batches).__name__}; give tensors of samples, [torch.from_numpy(data.inputs)]"
         )
     wanted = wanted_specs(net, change)
-    samples = [torch.as_tensor(batch) for batch in batches]  # of numpy too
+    samples = [_as_samples(batch) for batch in batches]
     before = layer_states(net)
     how = {name: item.range for name, item in wanted.items() if item.range and before[name].spiking}
     if how and potentials is None:
@@ -144,6 +145,16 @@ def _find_ranges(
         if isinstance(block, SpikingBlock):
             found[name] = found_range(block, way, potentials[name].to(block.weight.device))
     return found
+
+
+def _as_samples(batch: Any) -> Tensor:
+    """A batch of torch or numpy."""
+    if isinstance(batch, list | tuple | dict):
+        raise TypeError(
+            f"calibrate_: a batch is a {type(batch).__name__}, not samples; of a DataLoader's pairs give the first: "
+            "(x for x, _ in loader)"
+        )
+    return torch.as_tensor(batch)
 
 
 def _refuse_none(samples: list[Tensor]) -> None:

@@ -51,7 +51,7 @@ def train_stdp(
     data: Dataset,
     *,
     test: Dataset | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     resume: bool = True,
     save_every: float = 60.0,
     threads: int | None = None,
@@ -62,26 +62,27 @@ def train_stdp(
     threads: how many give the neurons their classes and evaluate, None for one a core; learning takes one.
     """
     identity = {"recipe": json.loads(json.dumps(recipe.to_dict())), "data": data.fingerprint}
-    if out is not None:
-        refuse_unwritable(out)
-        if resume and (out / MODEL_FILE).is_file():
-            return _finished(out, identity, test)
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        refuse_unwritable(folder)
+        if resume and (folder / MODEL_FILE).is_file():
+            return _finished(folder, identity, test)
     refuse_other_images(recipe, data)
     rest, held = split_validation(data, count=recipe.validation) if recipe.validation else (data, None)
     network, progress = StdpNetwork(recipe.network), {"seconds": 0.0, "cpu_seconds": 0.0, "history": []}
     resumed = False
-    if out is not None and resume and (out / STATE_FILE).is_file():
-        network, stored, progress = load_state(out / STATE_FILE)
-        _refuse_other_run(out, stored, identity)
+    if folder is not None and resume and (folder / STATE_FILE).is_file():
+        network, stored, progress = load_state(folder / STATE_FILE)
+        _refuse_other_run(folder, stored, identity)
         resumed = True
-    _learn(recipe, rest, held, network, progress, identity, out, save_every, threads, told)
+    _learn(recipe, rest, held, network, progress, identity, folder, save_every, threads, told)
     _label(recipe, rest, network, threads, told)
     results = _results(recipe, network, progress, held, test, threads, told)
     network.about = {"recipe": identity["recipe"], "data": _told_of(data, test), "results": results}
-    if out is not None:
-        save(out / MODEL_FILE, network)
-        (out / STATE_FILE).unlink(missing_ok=True)
-    return StdpResult(network, results, None if out is None else out / MODEL_FILE, resumed)
+    if folder is not None:
+        save(folder / MODEL_FILE, network)
+        (folder / STATE_FILE).unlink(missing_ok=True)
+    return StdpResult(network, results, None if folder is None else folder / MODEL_FILE, resumed)
 
 
 def refuse_other_images(recipe: StdpRecipe, data: Dataset) -> None:

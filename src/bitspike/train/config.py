@@ -196,7 +196,10 @@ class Recipe:
     def __post_init__(self) -> None:
         # The name becomes a folder of runs/; a recipe from elsewhere must not lead out of there.
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
-            raise ValueError(f"a recipe's name is {self.name!r}; allowed: letters, digits, dot, dash and underscore")
+            raise ValueError(
+                f"a recipe's name is {self.name!r}; allowed: letters, digits, dot, dash and underscore. Without a line "
+                'name = "..." in it, the name is that of the file'
+            )
         if (self.prune is None) != (self.finetune is None):
             missing, there = ("finetune", "prune") if self.finetune is None else ("prune", "finetune")
             raise ValueError(f"the recipe has the table [{there}], but not [{missing}]; pruning needs both")

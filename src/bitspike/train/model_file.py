@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bitspike.block import blocks_of, quantize_
 from bitspike.prune.removal import remove_, removed_from
 from bitspike.spec import QuantSpec
 from bitspike.train.container import load_weights, read_container, write_container
@@ -76,12 +77,17 @@ def read_header(path: str | Path) -> ModelHeader:
 def load_model(path: str | Path, net: nn.Module | None = None) -> tuple[nn.Module, ModelHeader]:
     """Build the network that a model file describes, with its weights; returned in eval state.
 
-    A network that is not in the registry is given as `net` and only filled, after channels that the file's network
-    has lost were removed from it as well.
+    A network that is not in the registry is given as `net`. It is pruned and quantized as the file's network is, and
+    gets its weights.
     """
     weights, header = _read(path)
     refuse_non_finite(weights, str(path))
-    net = build_network(header) if net is None else pruned_as(net, header)
+    if net is None:
+        net = build_network(header)
+    else:
+        net = pruned_as(net, header)
+        if any(True for _ in blocks_of(net)):  # what holds none is refused for its weights
+            quantize_(net, QuantSpec.from_dict(header.quant))
     load_weights(net, weights, path)
     return net.eval(), header
 

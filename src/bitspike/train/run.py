@@ -33,7 +33,7 @@ from bitspike.train.distributed import (
 from bitspike.train.ema import MovingAverage
 from bitspike.train.evaluate import check_fit, evaluate
 from bitspike.train.loop import EpochCallback, TrainingLoop
-from bitspike.train.model_file import MODEL_FILE, ModelHeader, load_model, read_header, save_model
+from bitspike.train.model_file import MODEL_FILE, ModelHeader, load_model, read_header, refuse_non_finite, save_model
 from bitspike.train.optimizer import build_optimizer
 from bitspike.train.precision import chosen_precision
 from bitspike.train.progress import TrainingProgress
@@ -119,6 +119,7 @@ def train(
         check_fit(net, test)
     check_recipe(net, recipe)
     check_shareable(net)
+    refuse_non_finite(net.state_dict(), "the network cannot be trained")
     precision = chosen_precision(recipe.train.precision, place)
     net.to(place)
     taught_by = _teacher(teacher, recipe, data, place)
