@@ -38,7 +38,7 @@ from hand_graphs import by_hand, fire, same
 from needed_tools import need_module
 from networks import ImageNet, images
 from strategies import Plan, RandomNet, plans
-from varied_graphs import varied_graph
+from varied_graphs import varied_graph, varied_samples
 
 nir = pytest.importorskip("nir", reason="nir is not installed: pip install 'bitspike[nir]'")
 DT = 1e-4
@@ -198,6 +198,41 @@ def test_neurons_that_neither_leak_nor_round_fire_as_in_nir():
     assert all(0.05 < layer.firing < 0.9 for layer in found.layers), found.layers
     assert found.agreeing == 1
     assert np.array_equal(found.classes, net.predict(samples).argmax(1))
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 2**32 - 1))
+def test_random_networks_of_such_neurons_fire_as_in_nir(seed: int) -> None:
+    graph = varied_graph(seed, channels=(1, 2, 5))
+    numbers = np.random.default_rng(seed)
+    nodes = [replace(node, fire=like_nir(node, numbers)) if isinstance(node, Spiking) else node for node in graph.nodes]
+    graph = Graph(tuple(nodes))
+    try:
+        check(graph)
+        found = written_and_read(graph)
+    except ValueError:
+        event("refused")
+        return
+    samples = varied_samples(graph, 3, seed)
+    nearness = compare_nir(found, IntegerNet(graph), samples, dt=DT)
+    event(f"fires: {any(layer.firing for layer in nearness.layers)}")
+    assert [(layer.name, layer.differing) for layer in nearness.layers if layer.differing] == []
+
+
+def like_nir(node: Spiking, numbers: np.random.Generator) -> Fire:
+    """Neurons that neither leak nor round, with thresholds of a size that sums have, and skips worth something."""
+    channels = len(node.operator.weight)
+    counts = np.arange(node.skip.bound + 1 if isinstance(node.skip, PlainSkip) else 1)
+    reach = int(np.abs(node.operator.weight.codes.astype(int)).reshape(channels, -1).sum(1).max())
+    worth = numbers.integers(0, 9, (channels, 1))
+    offset = numbers.integers(-2, 3, (channels, 1))
+    threshold = numbers.integers(1, 2 * reach + 2, (channels, 1)) - offset
+    changes = {
+        "shift": node.fire.shift * 0,
+        "threshold": threshold - worth * counts,
+        "rounding": offset + worth * counts,
+    }
+    return unrounded(channels, len(counts), **changes)
 
 
 def test_pixels_are_told_from_0_to_1_less_their_mean():
