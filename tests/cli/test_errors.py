@@ -19,6 +19,7 @@ CASES = [
     ("evaluate a.safetensors", "there is no file a.safetensors"),
     ("evaluat a", "...; see `bitspike --help`"),
     ("train qsnn-mnist-1w2", 'did you mean "qsnn-mnist-1w2u"?'),
+    ("train stdp-mnis", 'did you mean "stdp-mnist"?'),
     ("train", "train --list"),
     ("train other.toml", "there is no recipe file other.toml"),
     ("train qsnn-digits-1w2u --set train.epoch=3", 'did you mean "epochs"?'),

@@ -59,7 +59,9 @@ def train(
     if save_every < 0:
         raise ValueError(f"--save-every is {save_every:g}; give 0 or more seconds")
     unsupervised = find_stdp_recipe(recipe)
-    if unsupervised is not None:
+    if unsupervised is None:
+        _refuse_unknown(recipe)
+    else:
         short = (("stdp.passes", epochs), ("network.seed", seed))
         return train_stdp(
             output,
@@ -195,6 +197,18 @@ def _published(found: Mapping[str, Any]) -> str:
     if found["published_accuracy"] is None:
         return "none"
     return f"{percent(found['published_accuracy'])} ({found['published_source']})"
+
+
+def _refuse_unknown(name: str) -> None:
+    """A name that is no path and no recipe of either kind; the nearest may be of the other kind."""
+    from bitspike.stdp.recipe import list_stdp_recipes
+    from bitspike.train import list_recipes
+    from bitspike.train.schema import nearest
+
+    known = {**list_recipes(), **list_stdp_recipes()}
+    path = Path(name).expanduser()
+    if name not in known and path.suffix != ".toml" and len(path.parts) == 1 and not path.is_file():
+        raise ValueError(f'there is no recipe "{name}"; {nearest(name, known)}')
 
 
 def _list(output: Output) -> int:
