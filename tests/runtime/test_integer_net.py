@@ -55,7 +55,8 @@ def test_wrong_images(image_net, samples, error, message):
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        (np.zeros((2, 1, 2, 4, 4), np.uint8), "has 2 time steps; the network takes 3"),
+        (np.zeros((2, 1, 2, 4, 4), np.uint8), "has 2 time steps; the network takes 3$"),
+        (np.zeros((2, 3, 2, 4, 4), np.uint8), r"the network takes 3; time comes first.*np\.moveaxis\(samples, 1, 0\)"),
         (np.zeros((0, 1, 2, 4, 4), np.uint8), "has no time steps"),
         (np.full((3, 1, 2, 4, 4), 4, np.uint8), "counts up to 4; the network takes at most 3"),
         (np.zeros((3, 2, 4, 4), np.uint8), r"takes \[T, B, C, H, W\]"),

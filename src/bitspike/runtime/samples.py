@@ -33,7 +33,9 @@ def _checked(graph: Graph, samples: Any, *, batch_axes: int, what: str) -> NDArr
     if batch_axes == 2 and array.shape[0] == 0:
         raise ValueError(f"{what} has no time steps; the network takes at least one")
     if batch_axes == 2 and node.time_steps is not None and array.shape[0] != node.time_steps:
-        raise ValueError(f"{what} has {array.shape[0]} time steps; the network takes {node.time_steps}")
+        turned = array.shape[1] == node.time_steps
+        hint = "; time comes first, [T, B, C, H, W]: np.moveaxis(samples, 1, 0)" if turned else ""
+        raise ValueError(f"{what} has {array.shape[0]} time steps; the network takes {node.time_steps}{hint}")
     if node.bound < 255 and array.size and int(array.max()) > node.bound:
         raise ValueError(f"{what} holds counts up to {int(array.max())}; the network takes at most {node.bound}")
     flags = array.flags
