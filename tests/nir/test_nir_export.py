@@ -320,6 +320,9 @@ def test_the_real_values_are_imported_as_a_network_to_train():
     assert any(type(module).__name__ == "MaxPool" for module in net.modules())
     entry = next(module for module in net.modules() if type(module).__name__ == "ImageInput")
     assert tuple(entry.zero_point) == tuple(integers.graph.input.zero_point)
+    given = import_nir(graph, 3, samples=images(8), mean=np.full(len(entry.zero_point), 0.2))  # stands above the file's
+    entry = next(module for module in given.modules() if type(module).__name__ == "ImageInput")
+    assert set(entry.zero_point) == {51}
 
 
 def fails_with(function: Any, *words: str, error: type[Exception] = ValueError) -> None:

@@ -55,7 +55,7 @@ def import_nir(
     if len(shape) not in (1, 3):
         raise CannotImport(order[0].name, f"takes inputs of shape {list(shape)}; give input_shape, (C, H, W)")
     told = _mean_told(order[0].node, shape) if mean is None and bound is None else mean
-    entrance = Entrance.of(shape, time_steps, told or 0.0, std, bound)
+    entrance = Entrance.of(shape, time_steps, 0.0 if told is None else told, std, bound)
     batch = entrance.samples(samples, seed)
     value = entrance.seen_by_source(batch)
     value = value.flatten(2) if len(shape) == 1 or _begins_flat(order) else value

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bitspike.imports.nir_nodes import Clock, Placed, order_of
 from bitspike.imports.nir_reference import run_node
-from bitspike.nir.files import read_nir_file
+from bitspike.nir.files import DEFAULT_DT, read_nir_file
 from bitspike.nir.metadata import KEY
 from bitspike.nir.nodes import input_unit
 from bitspike.runtime import IntegerNet
@@ -43,7 +43,7 @@ class Nearness:
 
 
 def compare_nir(
-    source: str | Path | Any, net: IntegerNet, samples: NDArray[np.uint8], *, dt: float, batch: int = 64
+    source: str | Path | Any, net: IntegerNet, samples: NDArray[np.uint8], *, dt: float = DEFAULT_DT, batch: int = 64
 ) -> Nearness:
     """Run a NIR file, or its graph, by NIR's equations alone in float64, next to the integers it was made from."""
     graph = read_nir_file(source) if isinstance(source, str | Path) else source
