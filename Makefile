@@ -74,7 +74,7 @@ fuzz: $(VENV)/.dev  ## damaged programs through the engine (clang); FUZZ_RUNS in
 		-verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz_engine/ build/fuzz_engine/corpus build/fuzz_engine/seeds
 
 lint: $(VENV)/.dev  ## ruff and mypy
-	$(BIN)/ruff check src tests fuzz benchmarks studies
+	$(BIN)/ruff check --no-cache src tests fuzz benchmarks studies
 	$(BIN)/ruff format --check src tests fuzz benchmarks studies
 	$(BIN)/mypy
 

@@ -19,8 +19,9 @@ import atheris
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integer"))
 with atheris.instrument_imports(include=["bitspike.integer"]):
     from bitspike.integer.file import Contents, from_bytes, to_bytes
-from hand_graphs import by_hand, everything
 from mutations import mutated
+
+from hand_graphs import by_hand, everything
 
 
 def one_input(data: bytes) -> None:

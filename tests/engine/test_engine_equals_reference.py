@@ -12,7 +12,6 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from same_as_reference import compare, every_setting
-from varied_graphs import varied_graph, varied_samples, varied_weight
 
 from bitspike import lower
 from bitspike.engine import KERNELS, Engine, builds
@@ -20,6 +19,7 @@ from bitspike.integer import graph as g
 from bitspike.integer.check import check
 from bitspike.runtime.reference import Reference
 from strategies import Plan, RandomNet, plans, samples_of
+from varied_graphs import varied_graph, varied_samples, varied_weight
 
 pytestmark = [
     pytest.mark.skipif(not builds(), reason="no engine was built; make engine shows why"),

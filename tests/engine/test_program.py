@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from varied_graphs import varied_graph, varied_samples, varied_weight
 
 from bitspike.engine import KERNELS, Engine, builds
 from bitspike.engine.library import build_number, loaded_library
 from bitspike.engine.program import program
 from bitspike.integer import graph as g
+from varied_graphs import varied_graph, varied_samples, varied_weight
 
 pytestmark = pytest.mark.skipif(not builds(), reason="no engine was built; make engine shows why")
 HERE = Path(__file__).resolve().parent

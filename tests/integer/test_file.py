@@ -12,7 +12,6 @@ from pathlib import Path
 import independent_reader
 import numpy as np
 import pytest
-from hand_graphs import by_hand, everything, fire, same
 from hypothesis import given
 from hypothesis import settings as example_settings
 from safetensors import safe_open
@@ -24,6 +23,7 @@ from bitspike.integer.container import pack, unpack
 from bitspike.integer.file import About, Contents
 from bitspike.integer.graph import Convolution, Flatten, Graph, Input, Largest, Pool, Readout, Spiking, WeightedSkip
 from bitspike.integer.tables import narrow
+from hand_graphs import by_hand, everything, fire, same
 from strategies import RandomNet, plans
 
 GOLDEN = Path(__file__).parent / "golden" / "by-hand.bsp"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
-from hand_graphs import by_hand, everything
 from mutations import meaning, mutated
 
 from bitspike.integer import file
 from bitspike.integer.file import About, Contents
+from hand_graphs import by_hand, everything
 
 SEEDS = [file.to_bytes(Contents(graph, ("note",), About({"a": 1}))) for graph in (by_hand(), everything())]
 

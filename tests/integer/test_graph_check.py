@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hand_graphs import by_hand, everything, fire
 from hypothesis import given
 from hypothesis import settings as example_settings
 
@@ -16,6 +15,7 @@ from bitspike.integer import limits
 from bitspike.integer.check import check
 from bitspike.integer.graph import Convolution, Dense, Flatten, Graph, Input, Largest, PlainSkip, Pool, Readout, Spiking
 from bitspike.integer.weight import Weight
+from hand_graphs import by_hand, everything, fire
 from strategies import RandomNet, plans
 
 INT32 = 2**31 - 1
