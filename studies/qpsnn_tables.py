@@ -13,13 +13,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from _study.program import work_or_list
-from _study.runs import ROOT, Study, StudyRun
+from _study.runs import ROOT, Study, StudyRun, read
 from _study.table import as_markdown, before_pruning, summary
-from _study.train import execute
+from _study.train import execute, train_first_stage
+from bitspike.train.model_file import MODEL_FILE
+from bitspike.train.stages import FIRST_STAGE
 
 DATA = "fashion-mnist"
 RECIPE = "fashion-smallvgg-float"
@@ -31,6 +34,7 @@ IMAGES = 20_000
 SMALL = ("model.options.stages=[[16, 16], [32, 32], [64, 64]]", "train.epochs=12")
 PRUNED = ("prune.target={parameters = 0.25}", "finetune.epochs=6", "finetune.lr=1e-3")
 SCALES = {"vanilla": "unit", "ReScaW": "mean"}
+_RUNS = Path("runs/qpsnn_tables")
 GAMMAS = ("mean", "abs_max", "percentile", "mse", "learned", "unit")
 
 
@@ -41,9 +45,21 @@ def _weights(scale: str, bits: int = 2, per: str = "layer") -> str:
 def _ablation(scale: str, criterion: str, seed: int) -> StudyRun:
     changes = (*SMALL, _weights(SCALES[scale]), *PRUNED, f"prune.criterion={criterion}")
     if criterion != "svs":  # of the same trained network
-        first = StudyRun("pruning", DATA, f"{scale} svs", seed, RECIPE)
-        changes = (*changes, f"start=runs/qpsnn_tables/{first.name}/trained")
+        changes = (*changes, f"start={_RUNS}/{_named(scale, 'svs', seed).name}/{FIRST_STAGE}")
+    return _named(scale, criterion, seed, changes)
+
+
+def _named(scale: str, criterion: str, seed: int, changes: tuple[str, ...] = ()) -> StudyRun:
     return StudyRun("pruning", DATA, f"{scale} {criterion}", seed, RECIPE, changes, IMAGES)
+
+
+def _execute(run: StudyRun, folder: Path) -> dict[str, Any]:
+    """Like every run; the network that it starts from is trained again where its folder is gone."""
+    start = Path(read(run).start)
+    first = {_RUNS / other.name / FIRST_STAGE: other for other in runs()}.get(start)
+    if first is not None and not (start / MODEL_FILE).is_file():
+        train_first_stage(first, start)
+    return execute(run, folder)
 
 
 def _gamma(scale: str, bits: int, seed: int) -> StudyRun:
@@ -71,7 +87,7 @@ def main() -> int:
     """Work, or tell what there is."""
     study = Study("qpsnn_tables", runs())
     os.chdir(ROOT)  # some runs start from the folders of others
-    if not work_or_list(study, execute, __doc__):
+    if not work_or_list(study, _execute, __doc__):
         return 0
     rows = study.rows()
     for title, lines, against in (

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from _study.runs import ROOT, StudyRun, read
+from bitspike.data import Dataset
 from bitspike.runtime.machine import processor
+from bitspike.train import Recipe
 from bitspike.train.from_recipe import load_data, train_on
 
 
 def execute(run: StudyRun, folder: Path) -> dict[str, Any]:
     """Train in `folder`, or go on there; the row's figures."""
     recipe = read(run)
-    data, test = load_data(recipe, "train"), load_data(recipe, "test")
-    if run.images is not None:
-        data = data.subset(np.random.default_rng(0).permutation(len(data))[: run.images])
+    data, test = _splits(run, recipe)
     result = train_on(recipe, data, test=test, out=folder)
     if run.model:
         _keep_model(folder, run.model)
@@ -45,6 +46,21 @@ def execute(run: StudyRun, folder: Path) -> dict[str, Any]:
         row["channels"] = {layer["name"]: [layer["before"], layer["after"]] for layer in pruning["layers"]}
         row |= {key: pruning[key] for key in pruning if key.endswith(("_before", "_after"))}
     return row
+
+
+def train_first_stage(run: StudyRun, folder: Path) -> None:
+    """Train, in `folder`, the network that the run would prune."""
+    recipe = replace(read(run), prune=None, finetune=None)
+    data, test = _splits(run, recipe)
+    train_on(recipe, data, test=test, out=folder)
+
+
+def _splits(run: StudyRun, recipe: Recipe) -> tuple[Dataset, Dataset]:
+    """What the run learns from, and what it is tested on."""
+    data = load_data(recipe, "train")
+    if run.images is not None:
+        data = data.subset(np.random.default_rng(0).permutation(len(data))[: run.images])
+    return data, load_data(recipe, "test")
 
 
 def _keep_model(folder: Path, name: str) -> None:

@@ -11,10 +11,12 @@ import qpsnn_tables
 import qsnn_tables
 from _study.runs import Study, StudyRun, _lock, read
 from _study.table import as_markdown, before_pruning, summary
-from _study.train import execute
+from _study.train import execute, train_first_stage
 from bitspike.block import native
 from bitspike.data import load
+from bitspike.train.model_file import MODEL_FILE, load_model
 from bitspike.train.precision import chosen_precision
+from bitspike.train.stages import FIRST_STAGE
 
 RUN = StudyRun("main", "digits", "1w2u", 0, "qsnn-digits-1w2u", ("train.epochs=1",), images=300)
 
@@ -80,6 +82,18 @@ def test_a_real_run_tells_what_it_measured(study, tmp_path):
     assert len(row["firing_rates"]) == 2
     assert row["settings"]["recipe"] == "qsnn-digits-1w2u"
     assert json.loads(study.results.read_text())["study"] == "small"
+
+
+def test_the_first_stage_of_a_run_is_trained_again_to_the_same_weights(tmp_path):
+    changes = ("train.epochs=1", "prune.ratios={'*' = 0.5}", "prune.batches=2", "finetune.epochs=1")
+    pruned = replace(RUN, changes=changes)
+    row = execute(pruned, tmp_path / "run")
+    train_first_stage(pruned, tmp_path / "again")
+    trained, _ = load_model(tmp_path / "run" / FIRST_STAGE / MODEL_FILE)
+    again, header = load_model(tmp_path / "again" / MODEL_FILE)
+    assert row["before_pruning"]["test_accuracy"] == header.results["test_accuracy"]
+    weights = again.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in trained.state_dict().items())
 
 
 def row(name, seed, value, form="integer"):
