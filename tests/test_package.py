@@ -16,7 +16,7 @@ SOURCE = Path(bitspike.__file__).parent
 
 # DESIGN.md section 3, bottom first: a part may import parts of floors below its own, and its own.
 FLOORS = (
-    ("_version", "allocation", "atomic", "interrupt"),
+    ("_version", "allocation", "atomic", "interrupt", "wording"),
     ("spec",),
     ("quant", "integer", "data", "cost"),
     ("neuron", "runtime", "engine", "export"),

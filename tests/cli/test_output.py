@@ -1,44 +1,10 @@
-"""Numbers in words, tables, and the one JSON object."""
+"""Tables, and the one JSON object."""
 
 import json
 import math
 
-import pytest
-
 from bitspike.cli import output
 from bitspike.cli.output import Output
-
-
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        (output.percent(0.98765), "98.77 %"),
-        (output.percent(1.0, 1), "100.0 %"),
-        (output.percent(None), ""),
-        (output.size(999), "999 B"),
-        (output.size(1000), "1.00 kB"),
-        (output.size(30_696), "30.7 kB"),
-        (output.size(999_600), "1.00 MB"),
-        (output.size(1_627_402), "1.63 MB"),
-        (output.size(50_801_192), "50.8 MB"),
-        (output.amount(9216), "9,216"),
-        (output.amount(12_569_226), "12.6 M"),
-        (output.amount(4.57e9), "4.57 G"),
-        (output.amount(None), ""),
-        (output.seconds(0.123), "0.1 s"),
-        (output.seconds(41.4), "41 s"),
-        (output.seconds(119.7), "2 min 0 s"),
-        (output.seconds(7380), "2 h 3 min"),
-        (output.joules(1.24e-7), "124 nJ"),
-        (output.joules(3e-3), "3 mJ"),
-        (output.joules(0.0), "0 pJ"),
-        (output.ratio(30_696, 2634), "11.7x"),
-        (output.ratio(1, 0), ""),
-        (output.shape([3, 32, 32]), "3x32x32"),
-    ],
-)
-def test_numbers_in_words(written, expected):
-    assert written == expected
 
 
 def test_json_is_one_object_and_holds_no_nan(capsys):

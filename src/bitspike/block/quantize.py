@@ -14,15 +14,17 @@ from bitspike.block.layers import SpikingBlock
 from bitspike.block.learned import put_weight_spec
 from bitspike.block.readout import Readout
 from bitspike.spec import LayerSpec, QuantSpec
+from bitspike.wording import columns
 
 
 @dataclass(frozen=True)
 class QuantizedLayer:
-    """What one layer got: its name, whether it counts as an end, and its description."""
+    """What one layer got: its name, whether it counts as an end, its description, and whether it has neurons."""
 
     name: str
     end: bool
     layer: LayerSpec
+    spiking: bool
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class QuantizeReport:
 
     layers: tuple[QuantizedLayer, ...]
     ignored: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [(item.name, *_in_words(item)) for item in self.layers]
+        shown = columns(("layer", "weights", "grid", "membrane"), lines, left=(0, 2))
+        return shown + (f"\nleft alone: {', '.join(self.ignored)}" if self.ignored else "")
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for `--json`."""
@@ -49,6 +56,12 @@ class QuantizeReport:
             ],
             "ignored": list(self.ignored),
         }
+
+
+def _in_words(item: QuantizedLayer) -> tuple[str, str, str]:
+    weight, membrane = item.layer.weight, item.layer.membrane
+    grid = "float" if weight.is_float else f"{weight.grid}, {weight.scale}"
+    return str(weight.bits), grid, str(membrane.bits) if item.spiking else ""
 
 
 def quantize_(net: nn.Module, spec: QuantSpec | str | Mapping[str, Any]) -> QuantizeReport:
@@ -79,7 +92,7 @@ def quantize_(net: nn.Module, spec: QuantSpec | str | Mapping[str, Any]) -> Quan
             block.stream = position
         else:
             layer = LayerSpec(layer.weight)
-        report.append(QuantizedLayer(name, end, layer))
+        report.append(QuantizedLayer(name, end, layer, isinstance(block, SpikingBlock)))
     return QuantizeReport(tuple(report), tuple(foreign_modules(net)))
 
 

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from bitspike.cli.options import Download, Flag, Json, Quiet, Root, at_least
-from bitspike.cli.output import Output, amount, table
+from bitspike.cli.output import Output, table
 from bitspike.cli.program import command
 
 if TYPE_CHECKING:
     from bitspike.runtime import About, Certificate, Difference, IntegerNet
-
-_ORDERS = {"layers": "layer by layer", "steps": "step by step"}
 
 
 def certify(
@@ -106,22 +104,7 @@ def _differs(output: Output, said: dict[str, Any], difference: Difference) -> in
 
 
 def _show(output: Output, found: Certificate) -> None:
-    rows = [
-        (
-            each.runner,
-            ", ".join(each.kernels),
-            _ORDERS[each.order],
-            amount(each.spikes),
-            amount(each.membranes),
-            amount(each.logits),
-        )
-        for each in found.compared
-    ]
-    columns = ("compared with the reference", "kernels", "order", "spikes", "membranes", "logits")
-    output.show(table("", columns, rows, left=(0, 1, 2)))
+    output.show(table("", found.COLUMNS, found.lines(), left=found.LEFT))
     for missing in found.missing:
         output.show(f"not compared: {missing}")
-    data = found.data or {}
-    output.show(
-        f"certified: {found.samples:,} samples of {data.get('name')} {data.get('split')}, no difference in any number"
-    )
+    output.show(found.verdict())

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from bitspike.cli.options import Json, Quiet
-from bitspike.cli.output import Output, shape, size, table
+from bitspike.cli.output import Output, table
+from bitspike.wording import shape, size
 
 _EXAMPLES = """\
 Examples:

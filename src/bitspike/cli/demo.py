@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bitspike.cli.options import Device, Flag, Json, Quiet, at_least, usable_device
-from bitspike.cli.output import Output, percent, ratio, seconds, table
+from bitspike.cli.output import Output, table
+from bitspike.wording import percent, ratio, seconds
 
 if TYPE_CHECKING:
     import torch

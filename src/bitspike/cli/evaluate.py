@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from bitspike.cli.options import Batch, Device, Download, Flag, Json, Quiet, Root, at_least, usable_device
-from bitspike.cli.output import Output, percent, seconds, table
+from bitspike.cli.output import Output, table
+from bitspike.wording import percent, seconds
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from bitspike.data import Dataset
     from bitspike.runtime import Evaluation, IntegerNet
     from bitspike.train import ModelHeader
+
 
 Form = Literal["integer", "real", "float"]
 Order = Literal["layers", "steps"]
@@ -79,7 +81,7 @@ def evaluate(
     samples = data_for(header, data, split, root=data_root, download=download)
     if limit is not None:
         samples = samples.subset(slice(0, limit))
-    chosen, engine, found = _evaluate(net, samples, form, order, batch, device, output)
+    engine, found = _evaluate(net, samples, form, order, batch, device, output)
     stored = _stored_accuracy(header, samples)
     reproduced = None if stored is None else found.accuracy == stored
     payload: dict[str, Any] = {
@@ -87,8 +89,8 @@ def evaluate(
         "network": header.model,
         "data": samples.name,
         "split": split,
-        "form": chosen,
-        "order": (order or "layers") if chosen == "integer" else None,
+        "form": found.form,
+        "order": (order or "layers") if found.form == "integer" else None,
         "engine": engine,
         **found.to_dict(),
         "stored_accuracy": stored,
@@ -102,7 +104,7 @@ def evaluate(
         output.show(certificate if payload["certified"] else f"warning: {certificate}")
     output.finish(payload)
     # Floats may differ in the last bit between machines; integers may not.
-    return 1 if reproduced is False and chosen == "integer" else 0
+    return 1 if reproduced is False and found.form == "integer" else 0
 
 
 def _evaluate(
@@ -113,8 +115,8 @@ def _evaluate(
     batch: int,
     device: str,
     output: Output,
-) -> tuple[Form, str, Evaluation]:
-    """The form, what computed it, and what was found."""
+) -> tuple[str, Evaluation]:
+    """What computed it, and what was found."""
     from bitspike.runtime import IntegerNet
 
     if isinstance(net, IntegerNet):
@@ -122,7 +124,7 @@ def _evaluate(
             raise ValueError(f"--form is {form}, but the file holds the integer form alone; give its model file")
         if device not in ("auto", "cpu"):
             raise ValueError(f'--device is "{device}", but integer networks run on the CPU; give auto or cpu')
-        return "integer", *_evaluate_integers(net, samples, order, batch, output)
+        return _evaluate_integers(net, samples, order, batch, output)
     return _evaluate_module(net, samples, form, order, batch, device, output)
 
 
@@ -134,7 +136,7 @@ def _evaluate_module(
     batch: int,
     device: str,
     output: Output,
-) -> tuple[Form, str, Evaluation]:
+) -> tuple[str, Evaluation]:
     from bitspike.block import real_form
     from bitspike.cli.opening import has_integer_form, lowered
     from bitspike.train import evaluate as evaluate_module
@@ -144,9 +146,9 @@ def _evaluate_module(
     chosen = _form(has_integer_form(net), form, order)
     place = usable_device(device)
     if chosen == "integer" and (order is not None or place.type == "cpu"):
-        return chosen, *_evaluate_integers(lowered(net), samples, order, batch, output)
+        return _evaluate_integers(lowered(net), samples, order, batch, output)
     with real_form(net) if chosen == "real" else nullcontext():
-        return chosen, f"reference (torch, {place})", evaluate_module(net.to(place), samples, batch=batch)
+        return f"reference (torch, {place})", evaluate_module(net.to(place), samples, batch=batch)
 
 
 def _evaluate_integers(
@@ -191,10 +193,11 @@ def _certified(net: nn.Module | IntegerNet) -> tuple[bool, str] | None:
 
 
 def _show(output: Output, payload: dict[str, Any], found: Evaluation, classes_of: Dataset | None) -> None:
-    forms = {"integer": "as integers", "real": "in the real form", "float": "in floating point"}
+    from bitspike.runtime.evaluation import FORMS
+
     steps = ", step by step" if payload["order"] == "steps" else ""
     output.show(
-        f"{percent(found.accuracy)} of {payload['data']} {payload['split']} {forms[payload['form']]}{steps}: "
+        f"{percent(found.accuracy)} of {payload['data']} {payload['split']} {FORMS[found.form]}{steps}: "
         f"{found.correct:,} of {found.samples:,} samples in {seconds(found.seconds)}"
     )
     if payload["reproduced"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from bitspike.cli.options import Download, Flag, Json, Quiet, Root, at_least
-from bitspike.cli.output import Output, percent, size, table
+from bitspike.cli.output import Output, table
 from bitspike.cli.program import command
 
 if TYPE_CHECKING:
@@ -185,23 +185,7 @@ def explore(
 
 def _show_front(output: Output, found: Exploration) -> None:
     """The candidates that no other one beats, beside the float network."""
-    baseline = found.baseline
-    rows = [
-        ("", found.start, percent(baseline.accuracy), "", size(baseline.memory), "1.0x"),
-        *(
-            (
-                str(row.number),
-                ", ".join(f"{name}={value}" for name, value in row.choices.items()),
-                percent(row.accuracy),
-                f"{100 * (row.accuracy - baseline.accuracy):+.2f}",
-                size(row.memory),
-                f"{baseline.memory / row.memory:.1f}x",
-            )
-            for row in found.front
-        ),
-    ]
-    columns = ("number", "candidate", "accuracy", "points", "memory", "smaller")
-    output.show(table("no other candidate beats these", columns, rows, left=(0, 1)))
+    output.show(table("no other candidate beats these", found.COLUMNS, found.lines(), left=found.LEFT))
     told = [f"{len(found.finished)} candidate{'' if len(found.finished) == 1 else 's'}"]
     told += [f"{len(found.stopped)} stopped in training"] if found.stopped else []
     told += [f"{len(found.failed)} could not be made ({found.failed[0].numbers['error']})"] if found.failed else []

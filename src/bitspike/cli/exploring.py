@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitspike.cli.output import Output, percent, size
+from bitspike.cli.output import Output
+from bitspike.wording import percent, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -169,22 +169,8 @@ def _header(net: nn.Module, source: str, file: Path | None, report: ImportReport
 
 
 def _show(output: Output, report: ImportReport, file: Path, quant: str | None, recalibrated: bool) -> None:
-    rows = []
-    for layer in report.layers:
-        spec, compared = layer.membrane, layer.compared
-        if spec is None:
-            rows.append((layer.name, " ".join(layer.sources), "", "", "", "", layer.note))
-            continue
-        reset = "hard" if spec.reset == "hard" else f"-{spec.subtracted:.4g}"
-        rate = "" if compared is None else f"{compared.rate:.3f}"
-        note = f"integers round the leak to {layer.to_dict()['nearest_leak']}" if layer.leak_to_round else ""
-        firing = f"{'>' if spec.strict else '>='} {spec.threshold:.4g}"
-        notes = "; ".join(part for part in (note, layer.note) if part)
-        rows.append((layer.name, " ".join(layer.sources), f"{float(spec.leak):.4g}", firing, reset, rate, notes))
-    output.show(table("", ("layer", "made of", "leak", "fires", "reset", "rate", ""), rows, left=(0, 1, 6)))
-    equal = sum(layer.compared.decisions for layer in report.layers if layer.compared is not None)
-    ties = sum(layer.compared.ties for layer in report.layers if layer.compared is not None)
-    output.show(f"{file}: {equal:,} spikes compared on {report.samples} samples, all equal; {ties} too near to compare")
+    output.show(table("", report.COLUMNS, report.lines(), left=report.LEFT))
+    output.show(f"{file}: {report.totals()}")
     for name in report.ignored:
         output.hint(f"note: {name} changes nothing in use and was left out")
     for note in report.notes:

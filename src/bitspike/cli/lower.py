@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitspike.cli.options import Json, Quiet
-from bitspike.cli.output import Output, size, table
+from bitspike.cli.output import Output, table
+from bitspike.wording import size
 
 if TYPE_CHECKING:
     from bitspike.integer.graph import Graph

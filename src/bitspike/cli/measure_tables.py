@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bitspike.cli.output import Output, amount, joules, percent, ratio, size, table
+from bitspike.cli.output import Output, table
+from bitspike.wording import amount, joules, percent, ratio
 
 if TYPE_CHECKING:
     from bitspike.cli.measure import Measured
@@ -31,28 +32,9 @@ def show_measured(output: Output, first: Measured, second: Measured | None, data
 
 
 def _layers(output: Output, costs: CostTable) -> None:
-    from bitspike.cost import layer_memory
+    from bitspike.cost.text import LAYER_COLUMNS, LEFT, layer_lines, title
 
-    rows = []
-    for row, counted in zip(costs.rows, costs.operations.layers, strict=True):
-        held = layer_memory(row, batch=costs.batch)
-        bits = f"{row.weight_bits}w" + (f"{row.membrane_bits}u" if row.neurons else "")
-        rows.append(
-            (
-                row.name,
-                row.kind,
-                bits,
-                amount(row.weights),
-                size(held.weights + held.channels),
-                size(held.membrane) if row.neurons else "",
-                percent(row.output_rate, 1),
-                amount(counted.synaptic) if not row.static_input else "pixels",
-                amount(counted.dense),
-            )
-        )
-    title = f"{costs.name}, T = {costs.time_steps}, one image" + (f", batch {costs.batch}" if costs.batch > 1 else "")
-    columns = ("layer", "kind", "bits", "weights", "stored", "membrane", "firing", "synaptic ops", "dense ops")
-    output.show(table(title, columns, rows, left=(0, 1, 2)))
+    output.show(table(title(costs), LAYER_COLUMNS, layer_lines(costs), left=LEFT))
 
 
 def _memory(output: Output, costs: CostTable, other: CostTable | None) -> None:

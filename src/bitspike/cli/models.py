@@ -6,7 +6,8 @@ import inspect
 from typing import Any
 
 from bitspike.cli.options import Json
-from bitspike.cli.output import Output, shape, table
+from bitspike.cli.output import Output, table
+from bitspike.wording import shape
 
 
 def models(pattern: str = "*", /, *, json: Json = False) -> int:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from bitspike.cli.options import Download, Flag, Json, Quiet, Root, at_least, points
-from bitspike.cli.output import Output, percent, size, table
+from bitspike.cli.output import Output, table
 from bitspike.cli.program import command
+from bitspike.wording import percent, size
 
 if TYPE_CHECKING:
     from bitspike.explore import Exploration, Row

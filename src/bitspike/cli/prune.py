@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from bitspike.cli.options import Device, Download, Json, Quiet, Root, at_least, usable_device
-from bitspike.cli.output import Output, percent, size, table
+from bitspike.cli.output import Output, table
 from bitspike.cli.program import command
 
 if TYPE_CHECKING:
@@ -159,10 +159,6 @@ def _recipe_of(header: ModelHeader) -> str:
 
 
 def _show(output: Output, report: PruneReport, file: Path, recipe: str) -> None:
-    rows = [(layer.name, str(layer.before), str(layer.after), percent(layer.ratio)) for layer in report.layers]
-    output.show(table("", ("layer", "channels", "left", "gone"), rows))
-    output.show(
-        f"{file}: parameters {report.parameters_before:,} -> {report.parameters_after:,}, "
-        f"memory {size(report.memory_before)} -> {size(report.memory_after)}"
-    )
+    output.show(table("", report.COLUMNS, report.lines()))
+    output.show(f"{file}: {report.totals()}")
     output.hint(f"train it a little more: {command('train', recipe, '--set', f'start={file}', '--out', 'FOLDER')}")

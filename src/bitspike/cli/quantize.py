@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from bitspike.cli.options import Download, Flag, Json, Quiet, Root, at_least
-from bitspike.cli.output import Output, percent, ratio, size, table
+from bitspike.cli.output import Output, table
 from bitspike.cli.program import command
+from bitspike.wording import percent, ratio, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitspike.cli.options import Download, Json, Quiet, Root, at_least, points
-from bitspike.cli.output import Output, percent, table
+from bitspike.cli.output import Output, table
 from bitspike.cli.program import command
+from bitspike.wording import percent
 
 if TYPE_CHECKING:
     from bitspike.explore import Space

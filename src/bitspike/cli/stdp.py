@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bitspike.cli.output import Output, percent, seconds, size, table
+from bitspike.cli.output import Output, table
+from bitspike.wording import percent, seconds, size
 
 if TYPE_CHECKING:
     from bitspike.data import Dataset

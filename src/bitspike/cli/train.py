@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from bitspike.cli.options import Device, Download, Flag, Json, Quiet, Root, Settings, at_least, usable_device
-from bitspike.cli.output import Output, percent, seconds, size, table
+from bitspike.cli.output import Output, table
+from bitspike.wording import percent, seconds, size
 
 if TYPE_CHECKING:
     from bitspike.train import Recipe, TrainResult

@@ -13,16 +13,20 @@ from bitspike.cost.energy import Energy, energy
 from bitspike.cost.memory import Memory, as_float, layer_memory, memory
 from bitspike.cost.operations import Operations, operations
 from bitspike.cost.rows import LayerCost
+from bitspike.cost.text import as_text
 
 
 @dataclass(frozen=True)
 class CostTable:
-    """The layers of one network and their totals; rendering is the command line's business."""
+    """The layers of one network and their totals; `print` shows both."""
 
     name: str
     rows: tuple[LayerCost, ...]
     time_steps: int
     batch: int = 1
+
+    def __str__(self) -> str:
+        return as_text(self)
 
     @property
     def parameters(self) -> int:

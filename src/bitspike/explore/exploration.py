@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from bitspike.explore.pareto import costs, front
 from bitspike.explore.selection import DEFAULT_MU, Baseline, by_reward, smallest_within
 from bitspike.explore.store import COMPLETE, FAILED, PRUNED, Trial
 from bitspike.spec import QuantSpec
+from bitspike.wording import columns, percent, size
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,32 @@ class Exploration:
     baseline: Baseline
     rows: tuple[Row, ...]
     identity: dict[str, Any]
+
+    COLUMNS: ClassVar = ("number", "candidate", "accuracy", "points", "memory", "smaller")
+    LEFT: ClassVar = (0, 1)
+
+    def __str__(self) -> str:
+        ended = f"{len(self.rows)} candidates: {len(self.finished)} complete, {len(self.stopped)} stopped"
+        told = f"{ended}, {len(self.failed)} failed; no other one beats these"
+        return f"{told}\n{columns(self.COLUMNS, self.lines(), left=self.LEFT)}"
+
+    def lines(self) -> list[tuple[str, ...]]:
+        """What the candidates are compared with, and the front, under `COLUMNS`."""
+        baseline = self.baseline
+        return [
+            ("", self.start, percent(baseline.accuracy), "", size(baseline.memory), "1.0x"),
+            *(
+                (
+                    str(row.number),
+                    ", ".join(f"{name}={value}" for name, value in row.choices.items()),
+                    percent(row.accuracy),
+                    f"{100 * (row.accuracy - baseline.accuracy):+.2f}",
+                    size(row.memory),
+                    f"{baseline.memory / row.memory:.1f}x",
+                )
+                for row in self.front
+            ),
+        ]
 
     @staticmethod
     def of(trials: Sequence[Trial], baseline: Baseline, identity: dict[str, Any]) -> Exploration:

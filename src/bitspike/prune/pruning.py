@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -17,6 +17,7 @@ from bitspike.prune.ratios import Order, channel_counts, keep_lists, prunable_ch
 from bitspike.prune.removal import remove_
 from bitspike.prune.scores import channel_scores
 from bitspike.prune.target import Target
+from bitspike.wording import columns, percent, size
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,22 @@ class PruneReport:
     parameters_after: int
     memory_before: int
     memory_after: int
+
+    COLUMNS: ClassVar = ("layer", "channels", "left", "gone")
+
+    def __str__(self) -> str:
+        return f"{columns(self.COLUMNS, self.lines())}\n{self.totals()}"
+
+    def lines(self) -> list[tuple[str, ...]]:
+        """One a layer, under `COLUMNS`."""
+        return [(layer.name, str(layer.before), str(layer.after), percent(layer.ratio)) for layer in self.layers]
+
+    def totals(self) -> str:
+        """Parameters and memory, before and after."""
+        return (
+            f"parameters {self.parameters_before:,} -> {self.parameters_after:,}, "
+            f"memory {size(self.memory_before)} -> {size(self.memory_after)}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `--json`."""

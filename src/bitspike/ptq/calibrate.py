@@ -41,6 +41,13 @@ class Calibration:
     leaks: dict[str, tuple[Fraction, Fraction]]
     batches: int
 
+    def __str__(self) -> str:
+        lines = [str(self.layers)]
+        if self.ranges:
+            lines.append("ranges: " + ", ".join(f"{name} {found:.3g}" for name, found in self.ranges.items()))
+        lines += [f"{name}: leak {float(was):g} became {now}" for name, (was, now) in self.leaks.items()]
+        return "\n".join(lines)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `--json`."""
         leaks = {name: [str(before), str(after)] for name, (before, after) in self.leaks.items()}

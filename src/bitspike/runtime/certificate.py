@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from bitspike.integer.graph import Graph
 from bitspike.runtime.state import fingerprint
+from bitspike.wording import amount, columns
 
 VERSION = 1
 
@@ -49,6 +50,32 @@ class Certificate:
     machine: str
     date: str
     differences: int = field(default=0, init=False)  # with any there is no certificate
+
+    COLUMNS: ClassVar = ("compared with the reference", "kernels", "order", "spikes", "membranes", "logits")
+    LEFT: ClassVar = (0, 1, 2)
+
+    def __str__(self) -> str:
+        missing = [f"not compared: {each}" for each in self.missing]
+        return "\n".join([columns(self.COLUMNS, self.lines(), left=self.LEFT), *missing, self.verdict()])
+
+    def lines(self) -> list[tuple[str, ...]]:
+        """One a kind of run, under `COLUMNS`."""
+        return [
+            (
+                each.runner,
+                ", ".join(each.kernels),
+                {"layers": "layer by layer", "steps": "step by step"}[each.order],
+                amount(each.spikes),
+                amount(each.membranes),
+                amount(each.logits),
+            )
+            for each in self.compared
+        ]
+
+    def verdict(self) -> str:
+        """What it says, in a sentence."""
+        source = f" of {self.data.get('name')} {self.data.get('split')}" if self.data else ""
+        return f"certified: {self.samples:,} samples{source}, no difference in any number"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, as it stands in the header of a file."""

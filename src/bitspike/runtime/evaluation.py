@@ -17,17 +17,20 @@ from numpy.typing import NDArray
 
 from bitspike.allocation import keep_freed_memory
 from bitspike.integer.shapes import shapes
+from bitspike.wording import columns, percent, seconds
 
 if TYPE_CHECKING:
     from bitspike.data import Dataset
     from bitspike.runtime.net import IntegerNet
 
 Order = Literal["layers", "steps"]
+Form = Literal["integer", "real", "float"]
+FORMS: dict[Form, str] = {"integer": "as integers", "real": "in the real form", "float": "in floating point"}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found; accuracy is a fraction, rates are spikes per neuron and step."""
+    """What an evaluation found, and in which form; accuracy is a fraction, rates are spikes per neuron and step."""
 
     accuracy: float
     correct: int
@@ -36,6 +39,13 @@ class Evaluation:
     firing_rates: dict[str, float]
     confusion: NDArray[np.int64]
     """[classes, classes]: rows are the true class, columns the predicted one."""
+    form: Form
+
+    def __str__(self) -> str:
+        rates = [(name, percent(rate, 1)) for name, rate in self.firing_rates.items()]
+        found = f"{percent(self.accuracy)} {FORMS[self.form]}: {self.correct:,} of {self.samples:,} samples"
+        lines = [f"{found} in {seconds(self.seconds)}"]
+        return "\n".join([*lines, columns(("layer", "firing rate"), rates)] if rates else lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -46,6 +56,7 @@ class Evaluation:
             "seconds": self.seconds,
             "firing_rates": dict(self.firing_rates),
             "confusion": self.confusion.tolist(),
+            "form": self.form,
         }
 
 
@@ -83,7 +94,7 @@ def evaluate_integers(
     taken = time.perf_counter() - began
     correct = int(np.trace(confusion))
     rates = {name: spikes[name] / neurons[name] for name in neurons}
-    return Evaluation(correct / len(data), correct, len(data), taken, rates, confusion)
+    return Evaluation(correct / len(data), correct, len(data), taken, rates, confusion, "integer")
 
 
 def engine_name(net: IntegerNet) -> str:

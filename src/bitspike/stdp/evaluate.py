@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bitspike.data import Dataset
 from bitspike.stdp.labels import SILENT, confusion
 from bitspike.stdp.network import StdpNetwork
+from bitspike.wording import percent, seconds
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class StdpEvaluation:
     active_neurons: int
     busiest: float
     seconds: float
+
+    def __str__(self) -> str:
+        schemes = ", ".join(f"{percent(value)} by {name}" for name, value in self.accuracies.items())
+        return f"{schemes}: {self.samples:,} images in {seconds(self.seconds)}"
 
     @property
     def accuracy(self) -> float:

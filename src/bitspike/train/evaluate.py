@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bitspike.allocation import keep_freed_memory
-from bitspike.block import EventInput, ImageInput
+from bitspike.block import EventInput, Form, ImageInput, blocks_of
 from bitspike.data import Dataset
+from bitspike.runtime import evaluation
 from bitspike.runtime.evaluation import Evaluation, check_samples
 from bitspike.train.firing import FiringRates
 
@@ -99,9 +100,17 @@ def evaluate(
             predicted = logits.double().mean(0).argmax(-1).cpu()
             confusion.index_put_((labels, predicted), torch.ones_like(labels), accumulate=True)
         seconds = time.perf_counter() - start
-        firing = rates.mean()
+        firing, form = rates.mean(), _form_of(net)
     correct = int(confusion.diagonal().sum())
-    return Evaluation(correct / len(dataset), correct, len(dataset), seconds, firing, confusion.numpy())
+    return Evaluation(correct / len(dataset), correct, len(dataset), seconds, firing, confusion.numpy(), form)
+
+
+def _form_of(net: nn.Module) -> evaluation.Form:
+    """What the network computes as a whole; one block in floating point makes it that."""
+    forms = {block.form for _, block in blocks_of(net)}
+    if not forms or forms & {Form.FLOAT, Form.TRAINING}:
+        return "float"
+    return "real" if Form.REAL in forms else "integer"
 
 
 def _device_of(net: nn.Module) -> torch.device:

@@ -40,6 +40,7 @@ from bitspike.train.progress import TrainingProgress
 from bitspike.train.provenance import git_commit, versions
 from bitspike.train.random_state import seed_everything
 from bitspike.train.teacher import Teacher, load_teacher
+from bitspike.wording import percent
 
 STATE_FILE = "state.safetensors"
 
@@ -52,6 +53,16 @@ class TrainResult:
     header: ModelHeader
     model_file: Path | None
     resumed: bool
+
+    def __str__(self) -> str:
+        found = [
+            f"{percent(value)} of the {split} split"
+            for split in ("validation", "test")
+            if (value := self.results.get(f"{split}_accuracy")) is not None
+        ]
+        name = self.header.model or type(self.net).__name__
+        place = "" if self.model_file is None else f", in {self.model_file}"
+        return f"{name}: {', '.join(found) or 'trained'}{place}"
 
     @property
     def results(self) -> dict[str, Any]:
