@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -98,6 +101,17 @@ def evaluate_candidate(
         **subject.numbers(made, subject.validation, subject.objectives),
         **made.details,
     }
+
+
+def kept_in(folder: Path | None, number: int, *made_of: Any) -> Path | None:
+    """Where the training of a candidate is kept: a folder for whatever it is made of, given as plain data.
+
+    Explorations of other networks may share the exploration's folder, and their candidates have the same numbers.
+    """
+    if folder is None:
+        return None
+    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+    return folder / "candidates" / f"{number:05d}-{digest[:12]}"
 
 
 def make_candidate(subject: Subject, number: int, choices: Choices, rivals: Sequence[Rival] | None = None) -> Any:

@@ -19,7 +19,7 @@ from bitspike.block.base import in_mode
 from bitspike.block.quantize import foreign_modules
 from bitspike.block.spec_of import LayerState, layer_states, spec_of
 from bitspike.drawing import check_draw, drawn_batches
-from bitspike.explore.evaluate import MARGIN, Hopeless, Rival, seed_of
+from bitspike.explore.evaluate import MARGIN, Hopeless, Rival, kept_in, seed_of
 from bitspike.explore.numbers import numbers_of
 from bitspike.explore.space import Candidate, Choices, Space
 from bitspike.lowering import DeadZoneWarning, lower, trace
@@ -33,7 +33,7 @@ from bitspike.runtime import certify
 from bitspike.spec import QuantSpec
 from bitspike.train import Recipe, evaluate, train
 from bitspike.train.config import DataConfig, ModelConfig, TrainConfig
-from bitspike.train.container import weights_digest
+from bitspike.train.container import network_digest, weights_digest
 
 if TYPE_CHECKING:
     from bitspike.data import Dataset
@@ -271,12 +271,11 @@ def _train(
         if reached and history[at] < max(reached) - MARGIN:
             raise Hopeless(history, memory)
 
-    place = None if setting.folder is None else setting.folder / "candidates" / f"{number:05d}"
     train(
         net,
         setting.training,
         recipe,
-        out=place,
+        out=kept_in(setting.folder, number, network_digest(net), quant.to_dict(), setting.training.fingerprint),
         resume=rivals is None,  # or a killed training would go on without the accuracies before
         device="cpu",
         show_progress=False,

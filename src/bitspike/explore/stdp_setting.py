@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bitspike.explore.evaluate import Rival, seed_of
+from bitspike.explore.evaluate import Rival, kept_in, seed_of
 from bitspike.explore.numbers import RATE_SAMPLES, latency, work_of
 from bitspike.explore.space import Choices
 from bitspike.explore.stdp_space import StdpSpace
@@ -161,7 +161,9 @@ class StdpSetting:
 
     def _learned(self, number: int, config: StdpConfig) -> StdpNetwork:
         recipe = replace(self.recipe, name="exploration", network=config, data=self.training.name, validation=0)
-        place = None if self.folder is None else self.folder / "candidates" / f"{number:05d}"
+        place = kept_in(
+            self.folder, number, config.to_dict(), recipe.passes, recipe.label_images, self.training.fingerprint
+        )
         return train_stdp(recipe, self.training, out=place, threads=1).network
 
     def _give_classes(self, network: StdpNetwork) -> None:

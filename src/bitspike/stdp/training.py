@@ -66,7 +66,7 @@ def train_stdp(
     if folder is not None:
         refuse_unwritable(folder)
         if resume and (folder / MODEL_FILE).is_file():
-            return _finished(folder, identity, test)
+            return _finished(folder, identity, test, threads, told)
     refuse_other_images(recipe, data)
     rest, held = split_validation(data, count=recipe.validation) if recipe.validation else (data, None)
     network, progress = StdpNetwork(recipe.network), {"seconds": 0.0, "cpu_seconds": 0.0, "history": []}
@@ -197,10 +197,12 @@ def _results(
         "missing_classes": [] if labels is None else labels.missing_classes,
         "validation": history[-1].get("validation") if held is not None and history else None,
     }
-    if test is not None:
-        seen: StdpEvaluation = evaluate(network, test, threads=threads, told=lambda done: told("test", done, len(test)))
-        found |= {"test_accuracy": seen.accuracy, "test": seen.to_dict()}
-    return found
+    return found if test is None else found | _tested(network, test, threads, told)
+
+
+def _tested(network: StdpNetwork, test: Dataset, threads: int | None, told: Told) -> dict[str, Any]:
+    seen: StdpEvaluation = evaluate(network, test, threads=threads, told=lambda done: told("test", done, len(test)))
+    return {"test_accuracy": seen.accuracy, "test": seen.to_dict()}
 
 
 def _told_of(data: Dataset, test: Dataset | None) -> dict[str, Any]:
@@ -208,12 +210,20 @@ def _told_of(data: Dataset, test: Dataset | None) -> dict[str, Any]:
     return found | ({} if test is None else {"test_fingerprint": test.fingerprint})
 
 
-def _finished(out: Path, identity: Mapping[str, Any], test: Dataset | None) -> StdpResult:
-    """The run that has already ended in a folder."""
+def _finished(
+    out: Path, identity: Mapping[str, Any], test: Dataset | None, threads: int | None, told: Told
+) -> StdpResult:
+    """The run that has already ended in a folder; tested now if it was not."""
     network = load(out / MODEL_FILE)
     stored = {"recipe": network.about.get("recipe"), "data": network.about.get("data", {}).get("fingerprint")}
     _refuse_other_run(out, stored, identity)
-    return StdpResult(network, dict(network.about.get("results", {})), out / MODEL_FILE, True)
+    results = dict(network.about.get("results", {}))
+    if test is not None and "test_accuracy" not in results:
+        results |= _tested(network, test, threads, told)
+        about = {"data": network.about["data"] | {"test_fingerprint": test.fingerprint}, "results": results}
+        network.about = network.about | about
+        save(out / MODEL_FILE, network)
+    return StdpResult(network, results, out / MODEL_FILE, True)
 
 
 def _refuse_other_run(out: Path, stored: Mapping[str, Any], identity: Mapping[str, Any]) -> None:

@@ -46,13 +46,14 @@ class Progress:
 
 @dataclass
 class Run:
-    """Everything that a step of training changes."""
+    """Everything that a step of training changes; `began` is the digest of the weights before the first one."""
 
     net: nn.Module
     optimizer: torch.optim.Optimizer
     average: MovingAverage | None
     progress: Progress
     firing_sum: dict[str, Tensor] = field(default_factory=dict)
+    began: str = ""
 
 
 def save_state(path: str | Path, run: Run, identity: Mapping[str, Any]) -> None:
@@ -67,6 +68,7 @@ def save_state(path: str | Path, run: Run, identity: Mapping[str, Any]) -> None:
         "format": KIND,
         "version": VERSION,
         "identity": identity,
+        "began": run.began,
         "progress": vars(run.progress),
         "random": random_numbers(),
         "firing_order": list(run.firing_sum),
@@ -81,6 +83,7 @@ def load_state(path: str | Path, run: Run, identity: Mapping[str, Any]) -> None:
     """Put a stored state into the run (in place), and all random generators where they were."""
     tensors, header = read_container(path, KIND, VERSION)
     refuse_other_run(Path(path).parent, header["identity"], identity)
+    run.began = same_beginning(Path(path).parent, header.get("began"), run.began)
     load_weights(run.net, group(tensors, "model"), path)
     load_optimizer_tensors(run.optimizer, group(tensors, "optimizer"))
     if run.average is not None:
@@ -107,6 +110,20 @@ def load_state(path: str | Path, run: Run, identity: Mapping[str, Any]) -> None:
 def stored_identity(path: str | Path) -> dict[str, Any]:
     """Which run a stored state belongs to."""
     return dict(read_container(path, KIND, VERSION)[1]["identity"])
+
+
+def same_beginning(folder: Path, stored: str | None, current: str) -> str:
+    """What the run kept in the folder began with; says so where it is not what the network has now.
+
+    That is no error: whoever makes a network without a seed has other weights every time, and goes on all the same.
+    """
+    if stored and stored != current:
+        log.warning(
+            "the run in %s began with other weights than this network has, and goes on from its own; for a run of "
+            "this network choose another folder (out), or start over there (resume=False)",
+            folder,
+        )
+    return stored or current
 
 
 def refuse_other_run(folder: Path, stored: Mapping[str, Any], current: Mapping[str, Any]) -> None:

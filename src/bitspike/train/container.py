@@ -14,7 +14,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from bitspike.atomic import atomic_write
 from bitspike.nir.files import is_nir_file
@@ -69,6 +69,11 @@ def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
 def weights_digest(tensors: Mapping[str, Tensor], **words: Any) -> str:
     """A fingerprint of weights: names, types, shapes and values, and of what else is told, as plain data."""
     return _digest(tensors, words)
+
+
+def network_digest(net: nn.Module) -> str:
+    """The fingerprint of a network's weights and statistics, wherever it lies."""
+    return weights_digest({name: value.detach().cpu() for name, value in net.state_dict().items()})
 
 
 def _refuse_damage(file: Path, kind: str, text: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

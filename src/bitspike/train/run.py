@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from bitspike.data import Dataset, split_validation
 from bitspike.prune.removal import removed_from
 from bitspike.runtime import Evaluation
 from bitspike.train.batches import Batches
-from bitspike.train.checkpoint import Progress, Run, load_state, refuse_other_run
+from bitspike.train.checkpoint import Progress, Run, load_state, refuse_other_run, same_beginning
 from bitspike.train.config import Recipe
+from bitspike.train.container import network_digest
 from bitspike.train.distributed import (
     check_shareable,
     from_first,
@@ -141,14 +142,14 @@ def train(
     batches = Batches(training, recipe, net, place)
     folder = None if out is None else Path(out)
     if folder is not None and _is_finished(folder, resume=resume):
-        return _finished_earlier(net, folder / MODEL_FILE, identity)
+        return _finished_earlier(net, folder / MODEL_FILE, identity, test)
 
     seed_everything(recipe.train.seed)
     if recipe.train.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     replica = replicated(net)
     average = MovingAverage(net, recipe.train.ema) if recipe.train.ema else None
-    run = Run(net, build_optimizer(net, recipe.train), average, Progress())
+    run = Run(net, build_optimizer(net, recipe.train), average, Progress(), began=network_digest(net))
     state = None if folder is None else folder / STATE_FILE
     resumed = from_first(state is not None and state.is_file())
     if state is not None and resumed:
@@ -166,7 +167,7 @@ def train(
             validated = evaluate(net, validation)
         tested = None if test is None else evaluate(net, test)
         results = _results(validated, tested, run.progress)
-    provenance = _provenance(recipe, identity, test, run.progress, place) | {"precision": precision}
+    provenance = _provenance(recipe, identity, test, run, place) | {"precision": precision}
     if origin is not None:
         provenance["origin"], results = origin.provenance, results | origin.results
     header = ModelHeader(
@@ -281,11 +282,20 @@ def remove_files(*files: Path) -> None:
         temporary_name(file).unlink(missing_ok=True)
 
 
-def _finished_earlier(net: nn.Module, file: Path, identity: dict[str, Any]) -> TrainResult:
-    """The result of a run that ended in this folder before, unless it was another run."""
-    refuse_other_run(file.parent, read_header(file).provenance.get("identity", {}), identity)
+def _finished_earlier(net: nn.Module, file: Path, identity: dict[str, Any], test: Dataset | None) -> TrainResult:
+    """The result of a run that ended in this folder before, unless it was another run; tested now if it was not."""
+    provenance = read_header(file).provenance
+    refuse_other_run(file.parent, provenance.get("identity", {}), identity)
+    same_beginning(file.parent, provenance.get("began"), network_digest(net))
     _, header = load_model(file, net)
-    remove_files(file.parent / STATE_FILE)  # there if the run was killed between its last two files
+    if test is not None and "test_accuracy" not in header.results:
+        tested = from_first(_results(None, evaluate(net, test), Progress()) if is_first() else {})
+        results = header.results | {key: value for key, value in tested.items() if key != "history"}
+        header = replace(header, results=results, provenance=provenance | {"test_fingerprint": test.fingerprint})
+        if is_first():
+            save_model(net, file, header)
+    if is_first():
+        remove_files(file.parent / STATE_FILE)  # there if the run was killed between its last two files
     return TrainResult(net, header, file, True)
 
 
@@ -298,13 +308,14 @@ def _model(net: nn.Module, recipe: Recipe) -> dict[str, Any]:
 
 
 def _provenance(
-    recipe: Recipe, identity: dict[str, Any], test: Dataset | None, progress: Progress, device: torch.device
+    recipe: Recipe, identity: dict[str, Any], test: Dataset | None, run: Run, device: torch.device
 ) -> dict[str, Any]:
     return {
         "identity": identity,
+        "began": run.began,
         "test_fingerprint": None if test is None else test.fingerprint,
         "seed": recipe.train.seed,
-        "seconds": progress.seconds,
+        "seconds": run.progress.seconds,
         "device": device.type,
         "processes": processes(),
         "commit": git_commit(),

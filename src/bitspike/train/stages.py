@@ -24,7 +24,7 @@ from bitspike.ptq.calibrate import keeping_neurons
 from bitspike.spec import QuantSpec
 from bitspike.train.checkpoint import refuse_other_run, stored_identity
 from bitspike.train.config import PruneConfig, Recipe
-from bitspike.train.container import weights_digest
+from bitspike.train.container import network_digest
 from bitspike.train.distributed import is_first
 from bitspike.train.model_file import MODEL_FILE, ModelHeader, find_model_file, load_model, read_header
 from bitspike.train.run import (
@@ -83,7 +83,7 @@ def train_in_stages(
         folder = None if out is None else Path(out) / FIRST_STAGE
         trained = train(build(first), data, first, out=folder, **options)
         before = _Stage(trained.net, trained.header)
-    origin = Origin(recipe, {"weights": _fingerprint(before.net)}, before.header.provenance)
+    origin = Origin(recipe, {"weights": network_digest(before.net)}, before.header.provenance)
     if recipe.prune is not None:
         known = stored is not None and stored.get("origin") == origin.identity
         report = (
@@ -175,7 +175,3 @@ def _pruned(stage: _Stage, config: PruneConfig, seed: int, data: Dataset) -> Pru
     )
     log.info("pruned from %s to %s parameters", f"{report.parameters_before:,}", f"{report.parameters_after:,}")
     return report
-
-
-def _fingerprint(net: nn.Module) -> str:
-    return weights_digest({name: value.cpu() for name, value in net.state_dict().items()})
