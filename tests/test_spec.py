@@ -288,6 +288,14 @@ def test_patterns_match_like_a_shell_and_the_first_wins():
     assert spec.for_layer("b", end=True) == LayerSpec(spec.ends, spec.membrane)
 
 
+def test_names_are_checked_before_there_are_bits():
+    with pytest.raises(ValueError, match=r"weight.grid is 'nonsense'"):
+        WeightSpec(grid="nonsense")
+    with pytest.raises(ValueError, match=r"weight.scale is 'bogus'"):
+        WeightSpec(scale="bogus")
+    assert WeightSpec(grid="odd", scale="mse").is_float
+
+
 def test_an_override_changes_an_end_from_what_the_end_has():
     spec = QuantSpec.from_dict({"bits": "1w2u", "override": {"*": {"membrane": {"bits": 4}}}})
     assert spec.for_layer("conv1", end=True) == LayerSpec(WeightSpec(bits=8), MembraneSpec(bits=4))

@@ -1,4 +1,6 @@
+import json
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from torch import nn
@@ -69,3 +71,30 @@ def test_a_table_is_read_as_in_a_recipe():
     quantize_(net, {"bits": "2w4u", "weight": {"grid": "odd"}})
     assert (net.conv2.weight_spec.grid, net.conv2.weight_spec.bits, net.conv1.weight_spec.bits) == ("odd", 2, 8)
     assert net.conv2.membrane_spec.bits == 4
+
+
+def test_all_or_nothing_and_no_override_in_vain():
+    net = create_model("small8", spec="4w4u")
+    before = [
+        (block.weight_spec, getattr(block, "membrane_spec", None)) for block in (net.conv1, net.conv2, net.readout)
+    ]
+    mean = {"bits": "2w4u", "override": {"readout": {"weight": {"scale": "power_of_two", "fraction": 99}}}}
+    for wrong, message in (
+        (mean, "weight.fraction is 99"),
+        ({"bits": "1w4u", "override": {"readout": {"weight": {"bits": 1}}, "conv2": {"weight": {"scale": "mse"}}}},
+         r"quantize_: layer conv2: weight.scale with grid binary is 'mse'"),
+        ({"bits": "4w4u", "override": {"conv*": "4w", "conv2": "2w"}}, "earlier overrides take all .* 'conv2'"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            quantize_(net, wrong)
+    after = [
+        (block.weight_spec, getattr(block, "membrane_spec", None)) for block in (net.conv1, net.conv2, net.readout)
+    ]
+    assert after == before
+    quantize_(net, {"bits": "1w2u", "override": {"readout": {"weight": {"scale": "mse"}}}})
+    assert (net.readout.weight_spec.bits, net.readout.weight_spec.scale) == (8, "mse")
+
+
+def test_an_overrides_leak_is_written_as_text():
+    spec = QuantSpec.from_dict({"bits": "1w2u", "override": {"conv2": {"membrane": {"leak": Fraction(7, 8)}}}})
+    assert QuantSpec.from_toml(spec.to_toml()) == QuantSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec

@@ -114,3 +114,14 @@ def test_a_stopped_first_stage_is_known_to_go_on(tmp_path):
     assert standing(tmp_path, fresh=False).startswith("starts in")
     (tmp_path / "trained" / "state.safetensors").touch()
     assert standing(tmp_path, fresh=False).startswith("goes on in")
+
+
+def test_epochs_of_a_training_that_is_left_out_are_refused(cli, tmp_path):
+    file = tmp_path / "further.toml"
+    file.write_text(
+        'quant = "1w2u"\nstart = "somewhere"\n[model]\nname = "small8"\n[data]\nname = "digits"\n'
+        "[train]\nepochs = 3\n[prune]\nratios = {conv2 = 0.5}\n[finetune]\nepochs = 2\n"
+    )
+    done = cli("train", str(file), "--epochs", "1")
+    assert done.code == 2
+    assert "give --set finetune.epochs=1" in done.err

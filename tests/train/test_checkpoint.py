@@ -82,6 +82,15 @@ def test_another_version_of_torch_is_warned_about(tmp_path, monkeypatch, caplog)
     assert "resumed with other versions" in caplog.text
 
 
+def test_other_arithmetic_is_warned_about(tmp_path, caplog):
+    path = tmp_path / "state.safetensors"
+    save_state(path, make_run(1), IDENTITY)
+    load_state(path, make_run(1), IDENTITY)
+    assert caplog.text == ""
+    load_state(path, replace(make_run(1), precision="bfloat16"), IDENTITY)
+    assert "resumed with other precision (bfloat16, before float32)" in caplog.text
+
+
 def test_next_epoch_empties_the_sums():
     progress = Progress(epoch=2, step=9, loss_sum=3.0, spike_loss_sum=1.0, correct=4, seconds=5.0, epoch_seconds=2.0)
     progress.next_epoch()

@@ -168,3 +168,16 @@ def test_numbers_as_keys_of_a_header_are_no_damage(tmp_path):
 
     write_container(tmp_path / "a", {"w": torch.ones(2)}, {"format": "x", "version": 1, "rates": {9: 1, 10: 2}})
     assert read_container(tmp_path / "a", "x", 1)[1]["rates"] == {"9": 1, "10": 2}
+
+
+def test_the_quantization_is_the_networks_own(saved, tmp_path):
+    net, path = saved
+    options = make_header().options
+    save_model(net, tmp_path / "plain.safetensors", ModelHeader("small8", options))
+    loaded, header = load_model(tmp_path / "plain.safetensors")
+    assert QuantSpec.from_dict(header.quant).for_layer("conv2") == SPEC.for_layer("conv2")
+    images = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+    assert torch.equal(loaded(images), net.eval()(images))
+    wrong = ModelHeader("small8", options, QuantSpec.parse("4w4u").to_dict())
+    with pytest.raises(ValueError, match=r"layer conv1 is not quantized as the header says \(4w4u\)"):
+        save_model(net, path, wrong)

@@ -95,6 +95,10 @@ def test_the_same_limits_hold_in_python():
         TrainConfig(batch=0)
     with pytest.raises(ValueError, match="time_steps is 0"):
         DataConfig("digits", time_steps=0)
+    with pytest.raises(ValueError, match=r"epochs is 1.5; it must be a whole number"):
+        TrainConfig(epochs=1.5)
+    with pytest.raises(ValueError, match="channels_last is 'no'; it must be true or false"):
+        TrainConfig(channels_last="no")
     with pytest.raises(ValueError, match="loss is 'mse'"):
         replace(TrainConfig(), loss="mse")
 

@@ -52,12 +52,24 @@ def test_overrides_reach_into_a_short_quantization(file):
     assert recipe.quant.weight.bits == 1
 
 
+@pytest.mark.parametrize("name", ["quant.override.layers.3.weight.bits", 'quant.override."layers.3".weight.bits'])
+def test_overrides_reach_layers_whose_names_hold_dots(name):
+    table = {"quant": "1w2u", "prune": {}}
+    apply_override(table, f"{name}=4")
+    assert table["quant"] == {"bits": "1w2u", "override": {"layers.3": {"weight": {"bits": 4}}}}
+    apply_override(table, 'quant.override.stage1.0.conv="2w"')
+    assert table["quant"]["override"]["stage1.0.conv"] == "2w"
+    apply_override(table, "prune.ratios.stage1.0.conv=0.5")
+    assert table["prune"] == {"ratios": {"stage1.0.conv": 0.5}}
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
         ("train.epoch=3", 'train.epoch is not a setting; did you mean "epochs"'),
         ("train.epochs", "must have the form section.field=value"),
         ("=3", "must have the form section.field=value"),
+        ("train..epochs=3", "must have the form section.field=value"),
         ("data.name.x=3", "goes into name, which is not a table"),
         ("train.epochs=many", "train.epochs is 'many'"),
     ],

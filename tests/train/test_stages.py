@@ -193,3 +193,21 @@ def test_a_recipe_reads_itself_back(pruning):
     assert recipe.finetune.batch == recipe.train.batch
     assert recipe.finetune.warmup_epochs == 0
     assert "prune" not in Recipe.from_dict({"model": {"name": "small8"}, "data": {"name": "digits"}}).to_dict()
+
+
+def test_a_run_does_not_replace_the_network_it_starts_from(pruning, table, images, tmp_path):
+    recipe = Recipe.from_dict(table)
+    train(build_net(recipe, images), images, recipe, out=tmp_path, show_progress=False, device="cpu")
+    before = (tmp_path / "model.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=r"start is .*model.safetensors, which this run in .* would replace"):
+        fit(pruning | {"start": str(tmp_path)}, images, out=tmp_path, resume=False)
+    taught = Recipe.from_dict(table | {"teacher": {"model": str(tmp_path)}})
+    with pytest.raises(ValueError, match=r"teacher.model is .* would replace"):
+        train(build_net(taught, images), images, taught, out=tmp_path, resume=False, device="cpu")
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_one_training_refuses_a_recipe_of_stages(pruning, images):
+    recipe = Recipe.from_dict(pruning | {"start": "somewhere"})
+    with pytest.raises(ValueError, match=r"has start, prune, finetune, but train\(\) trains one network once"):
+        train(build_net(recipe, images), images, recipe, show_progress=False, device="cpu")

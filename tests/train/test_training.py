@@ -16,7 +16,7 @@ from bitspike.train.config import Recipe
 from bitspike.train.evaluate import evaluate
 from bitspike.train.from_recipe import build_net, load_data, train_recipe
 from bitspike.train.interrupt import TrainingStopped
-from bitspike.train.model_file import load_model
+from bitspike.train.model_file import load_model, read_header
 from bitspike.train.recipe_file import read_recipe
 from bitspike.train.run import choose_device, train
 
@@ -269,3 +269,41 @@ def test_recipe_time_steps_reach_the_network(table, images):
     deeper = replace(recipe, data=replace(recipe.data, time_steps=5))
     net = build_net(deeper, images).eval()
     assert net(torch.from_numpy(images.inputs[:2])).shape == (5, 2, 3)
+
+
+def test_a_folder_that_began_with_another_network_says_so(table, images, tmp_path, caplog):
+    first = fit(table, images, out=tmp_path)
+    caplog.clear()
+    fit(table, images, out=tmp_path)
+    assert "began with" not in caplog.text
+    recipe = Recipe.from_dict(table)
+    other = build_net(recipe, images)
+    with torch.no_grad():
+        other.conv1.weight += 1
+    again = train(other, images, recipe, out=tmp_path, show_progress=False, device="cpu")
+    assert "began with another network or other weights" in caplog.text
+    assert torch.equal(again.net.conv1.weight, first.net.conv1.weight)
+
+
+def test_a_finished_run_is_tested_where_it_was_not(table, images, tmp_path):
+    test = make_images(30, seed=5, split="test")
+    assert "test_accuracy" not in fit(table, images, out=tmp_path / "late").results
+    late = fit(table, images, out=tmp_path / "late", test=test)
+    early = fit(table, images, out=tmp_path / "early", test=test)
+    assert late.results["test_accuracy"] == early.results["test_accuracy"]
+    stored = read_header(late.model_file)
+    assert stored.results["test_accuracy"] == early.results["test_accuracy"]
+    assert stored.provenance["test_fingerprint"] == test.fingerprint
+    assert stored.results["history"] == late.results["history"] != []
+
+
+def test_weights_that_become_no_numbers_leave_the_last_state(table, images, tmp_path):
+    recipe = Recipe.from_dict(table | {"regulation": {"spike_loss": 0}})
+    net = build_net(recipe, images)
+
+    def break_it(record):
+        with torch.no_grad():
+            net.conv2.weight[0, 0, 0, 0] = float("nan")
+
+    with pytest.raises(ValueError, match=r"cannot go on, and .*state.safetensors stays as it was: conv2.weight"):
+        train(net, images, recipe, out=tmp_path, show_progress=False, device="cpu", on_epoch=break_it)

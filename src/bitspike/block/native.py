@@ -26,7 +26,7 @@ from bitspike.block import across, cpu_kernels
 from bitspike.block.fold import Channels
 from bitspike.block.kernels import Kernels, Neurons
 from bitspike.block.norm import ChannelNorm
-from bitspike.block.spiking import LayerWeights, PlainSkip, SpikingLayer, Window
+from bitspike.block.spiking import LayerWeights, PlainSkip, SpikingLayer, Window, looked_at
 from bitspike.integer import ops
 
 _CPU = torch.device("cpu")
@@ -164,6 +164,8 @@ def weighted_sum(kernels: Kernels, value: Tensor, weight: Tensor, window: Window
     flat = value[0] if ops.is_static(value) else value.flatten(0, 1)
     number = torch.bfloat16 if half else torch.float32
     known = _are_spikes(value)
+    if window is not None:
+        flat, window = looked_at(flat, weight, window)
     total: Tensor = _Sum.apply(flat, weight, window, number, kernels, known)  # type: ignore[no-untyped-call]
     return total
 

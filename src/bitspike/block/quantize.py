@@ -69,8 +69,10 @@ def quantize_(net: nn.Module, spec: QuantSpec | str | Mapping[str, Any]) -> Quan
 
     A scale that is learned becomes a parameter of its layer, and is none any more when another description comes; so
     make optimizers afterwards.
-    The first weighted layer and every readout are ends and get `spec.ends`. Patterns of overrides that match no
-    layer are refused: a typing error there would silently change what is trained.
+    The first weighted layer, in the order in which the network defines them, and every readout are ends and get
+    `spec.ends`; so define the layer that reads the input first. Patterns of overrides that match no layer, or none that
+    an earlier pattern has not taken, are refused: a typing error there would silently change what is trained. If
+    anything is refused, nothing is changed.
     """
     chosen = spec if isinstance(spec, QuantSpec) else QuantSpec.from_dict(spec)
     weighted = [(name, block) for name, block in blocks_of(net) if isinstance(block, SpikingBlock | Readout)]
@@ -82,17 +84,27 @@ def quantize_(net: nn.Module, spec: QuantSpec | str | Mapping[str, Any]) -> Quan
             raise ValueError(
                 f"quantize_: the override {item.pattern!r} matches no layer; layers are {', '.join(names)}"
             )
-    report = []
+    taken: set[str] = set()
+    for item in chosen.overrides:
+        mine = {name for name in names if fnmatch.fnmatchcase(name, item.pattern)} - taken
+        if not mine:
+            raise ValueError(
+                f"quantize_: earlier overrides take all layers that {item.pattern!r} matches; put it before them"
+            )
+        taken |= mine
+    report = []  # of all layers, before any of them is changed
     for position, (name, block) in enumerate(weighted):
-        end = position == 0 or isinstance(block, Readout)
-        layer = chosen.for_layer(name, end=end)
-        put_weight_spec(block, layer.weight)
+        end, spiking = position == 0 or isinstance(block, Readout), isinstance(block, SpikingBlock)
+        try:
+            layer = chosen.for_layer(name, end=end)
+        except ValueError as error:
+            raise ValueError(f"quantize_: layer {name}: {error}") from None
+        report.append(QuantizedLayer(name, end, layer if spiking else LayerSpec(layer.weight), spiking))
+    for position, ((_, block), found) in enumerate(zip(weighted, report, strict=True)):
+        put_weight_spec(block, found.layer.weight)
         if isinstance(block, SpikingBlock):
-            block.membrane_spec = layer.membrane
+            block.membrane_spec = found.layer.membrane
             block.stream = position
-        else:
-            layer = LayerSpec(layer.weight)
-        report.append(QuantizedLayer(name, end, layer, isinstance(block, SpikingBlock)))
     return QuantizeReport(tuple(report), tuple(foreign_modules(net)))
 
 

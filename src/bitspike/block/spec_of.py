@@ -45,6 +45,15 @@ def layer_states(net: nn.Module) -> dict[str, LayerState]:
     return found
 
 
+def differing_layer(net: nn.Module, spec: QuantSpec) -> str | None:
+    """The first layer that is not quantized as a description says, if any."""
+    for name, state in layer_states(net).items():
+        layer = spec.for_layer(name, end=state.end)
+        if layer.weight != state.layer.weight or (state.spiking and layer.membrane != state.layer.membrane):
+            return name
+    return None
+
+
 def spec_of(net: nn.Module) -> QuantSpec:
     """The description that `quantize_` would have to be given for the network to be quantized as it is."""
     return spec_of_layers(layer_states(net))

@@ -36,6 +36,8 @@ class PlainSkip:
     def __post_init__(self) -> None:
         if self.stride < 1:
             raise ValueError(f"PlainSkip.stride is {self.stride}; allowed: 1 and above")
+        if self.channel_map is not None:
+            object.__setattr__(self, "channel_map", tuple(self.channel_map))
         if self.channel_map is not None and any(source < -1 for source in self.channel_map):
             raise ValueError(f"PlainSkip.channel_map is {self.channel_map}; allowed: channel numbers, or -1 for none")
 
@@ -307,6 +309,19 @@ def weighted(value: Tensor, weight: Tensor, window: Window | None) -> Tensor:
     def apply(part: Tensor) -> Tensor:
         if window is None:
             return F.linear(part, weight)
-        return F.conv2d(part, weight, None, window.stride, window.padding)
+        seen, moved = looked_at(part, weight, window)
+        return F.conv2d(seen, weight, None, moved.stride, moved.padding)
 
     return ops.per_sample(apply, value)
+
+
+def looked_at(value: Tensor, weight: Tensor, window: Window) -> tuple[Tensor, Window]:
+    """The part of [N, C, H, W] that a convolution looks at, and how it moves over it.
+
+    A kernel of one pixel looks at no others than it lands on. With the stride left to torch 2.13, the gradient of such
+    weights, 3 or 5 channels in channels_last, is written beyond its memory.
+    """
+    if tuple(weight.shape[2:]) != (1, 1) or window.padding != (0, 0) or window.stride == (1, 1):
+        return value, window
+    down, across = window.stride
+    return value[..., ::down, ::across], Window((1, 1), (0, 0))

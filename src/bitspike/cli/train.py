@@ -81,6 +81,11 @@ def train(
     changes = list(settings or ())
     changes += [f"train.{name}={value}" for name, value in (("epochs", epochs), ("seed", seed)) if value is not None]
     plan = read_recipe(recipe, changes)
+    if epochs is not None and plan.start and plan.finetune is not None:
+        raise ValueError(
+            f"--epochs is of the first training, which the recipe leaves out, since it starts from {plan.start}; give "
+            f"--set finetune.epochs={epochs}"
+        )
     folder = out or Path("runs") / (plan.name if seed is None else f"{plan.name}-seed{seed}")
     with together():
         place = usable_device(device)
@@ -105,10 +110,13 @@ def train(
 
 def describe(recipe: Recipe) -> str:
     """A recipe in half a line."""
-    further = "" if recipe.finetune is None else f", then pruned, {recipe.finetune.epochs} more"
+    many = f"{recipe.train.epochs} epoch{'s' if recipe.train.epochs > 1 else ''}"
+    if recipe.finetune is not None:
+        more = f"{recipe.finetune.epochs} epoch{'s' if recipe.finetune.epochs > 1 else ''}"
+        many = f"pruned, then {more}" if recipe.start else f"{many}, then pruned, {recipe.finetune.epochs} more"
     return (
-        f"{recipe.name}: {recipe.model.name} on {recipe.data.name} as {recipe.quant.short()}, "
-        f"{recipe.train.epochs} epoch{'s' if recipe.train.epochs > 1 else ''}{further}, seed {recipe.train.seed}"
+        f"{recipe.name}: {recipe.model.name} on {recipe.data.name} as {recipe.quant.short()}, {many}, "
+        f"seed {recipe.train.seed}"
     )
 
 

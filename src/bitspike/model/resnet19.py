@@ -79,7 +79,7 @@ class ResNet19(nn.Module):
         self.stage1, self.stage2, self.stage3 = stages
         self.pool = GlobalSumPool()
         self.flatten = Flatten()
-        pooled = (height // 4) * (width // 4)  # counts up to this many spikes, where the published net averages
+        pooled = -(-height // 4) * -(-width // 4)  # counts up to this many spikes, where the published net averages
         self.readout = Readout(inputs, checked_classes(classes), input_scale=1 / pooled)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import fnmatch
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from fractions import Fraction
 from typing import Any, Self, TypeVar
 
 from bitspike.spec.checks import FLOAT_BITS, refuse
@@ -79,8 +80,11 @@ class QuantSpec:
     overrides: tuple[Override, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        for override in self.overrides:
-            override.apply(LayerSpec(self.weight, self.membrane))  # refuses wrong fields and values here, by name
+        for override in self.overrides:  # wrong fields and values are refused here, by name
+            try:
+                override.apply(LayerSpec(self.weight, self.membrane))
+            except ValueError:
+                override.apply(LayerSpec(self.ends, self.membrane))  # it may be one for an end
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -214,7 +218,12 @@ def _override(pattern: str, change: object) -> Override:
     table = _table(where, change)
     _check_keys(where, table, ("weight", "membrane"))
     changes = [_table(f"{where}.{part}", table.get(part, {})) for part in ("weight", "membrane")]
-    return Override(pattern, *(tuple(change.items()) for change in changes))
+    return Override(pattern, *(tuple((key, _as_written(value)) for key, value in part.items()) for part in changes))
+
+
+def _as_written(value: Any) -> Any:
+    """A value as files have it: fractions as text."""
+    return str(value) if isinstance(value, Fraction) else value
 
 
 def _quoted(text: str) -> str:

@@ -65,6 +65,7 @@ class WeightSpec:
         if self.fraction == "auto":
             object.__setattr__(self, "fraction", None)
         if self.bits == FLOAT_BITS:
+            self._check_names()
             return
         if not self.grid:
             object.__setattr__(self, "grid", "binary" if self.bits == 1 else "twos_complement")
@@ -80,6 +81,14 @@ class WeightSpec:
         if self.rounding != "nearest" and self.grid != "twos_complement":
             raise refuse(f"weight.rounding with grid {self.grid}", self.rounding, "nearest")
         self._check_fraction()
+
+    def _check_names(self) -> None:
+        """Of a grid and a scale that wait for bits, which an override may bring."""
+        scales = {scale for known in GRID_SCALES.values() for scale in known}
+        if self.grid and self.grid not in WEIGHT_GRIDS:
+            raise refuse("weight.grid", self.grid, ", ".join(WEIGHT_GRIDS))
+        if self.scale and self.scale not in scales:
+            raise refuse("weight.scale", self.scale, ", ".join(sorted(scales)))
 
     def _check_fraction(self) -> None:
         if self.fraction is None:

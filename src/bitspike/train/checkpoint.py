@@ -54,6 +54,7 @@ class Run:
     progress: Progress
     firing_sum: dict[str, Tensor] = field(default_factory=dict)
     began: str = ""
+    precision: str = "float32"
 
 
 def save_state(path: str | Path, run: Run, identity: Mapping[str, Any]) -> None:
@@ -73,10 +74,20 @@ def save_state(path: str | Path, run: Run, identity: Mapping[str, Any]) -> None:
         "random": random_numbers(),
         "firing_order": list(run.firing_sum),
         "versions": versions(),
-        "threads": torch.get_num_threads(),
-        "processes": processes(),
+        **_arithmetic(run),
     }
     write_container(path, tensors, header)
+
+
+def _arithmetic(run: Run) -> dict[str, Any]:
+    """What the last bits depend on, besides versions."""
+    return {
+        "threads": torch.get_num_threads(),
+        "processes": processes(),
+        "device": next(run.net.parameters()).device.type,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "precision": run.precision,
+    }
 
 
 def load_state(path: str | Path, run: Run, identity: Mapping[str, Any]) -> None:
@@ -94,9 +105,8 @@ def load_state(path: str | Path, run: Run, identity: Mapping[str, Any]) -> None:
     firing = group(tensors, "firing")
     run.firing_sum = {name: firing[name].to(device) for name in header["firing_order"]}
     restore_random(group(tensors, "random"), header["random"])
-    here = {"versions": versions(), "threads": torch.get_num_threads(), "processes": processes()}
-    for what, now in here.items():
-        before = header.get(what, 1)  # files from before there were several processes do not count them
+    for what, now in {"versions": versions(), **_arithmetic(run)}.items():
+        before = header.get(what, 1 if what == "processes" else now)  # older files do not tell all
         if before != now:
             log.warning(
                 "resumed with other %s (%s, before %s): the result may differ in the last bits from an "
@@ -119,8 +129,8 @@ def same_beginning(folder: Path, stored: str | None, current: str) -> str:
     """
     if stored and stored != current:
         log.warning(
-            "the run in %s began with other weights than this network has, and goes on from its own; for a run of "
-            "this network choose another folder (out), or start over there (resume=False)",
+            "the run in %s began with another network or other weights than this one, and goes on with its own; for a "
+            "run of this network choose another folder (out), or start over there (resume=False)",
             folder,
         )
     return stored or current

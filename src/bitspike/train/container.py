@@ -71,9 +71,9 @@ def weights_digest(tensors: Mapping[str, Tensor], **words: Any) -> str:
     return _digest(tensors, words)
 
 
-def network_digest(net: nn.Module) -> str:
-    """The fingerprint of a network's weights and statistics, wherever it lies."""
-    return weights_digest({name: value.detach().cpu() for name, value in net.state_dict().items()})
+def network_digest(net: nn.Module, **words: Any) -> str:
+    """The fingerprint of a network's weights and statistics, wherever it lies, and of what else is told."""
+    return weights_digest({name: value.detach().cpu() for name, value in net.state_dict().items()}, **words)
 
 
 def _refuse_damage(file: Path, kind: str, text: str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ from bitspike.train.evaluate import check_logits, evaluate
 from bitspike.train.firing import FiringRates, over_processes, regulated_layers
 from bitspike.train.interrupt import StopRequest, TrainingStopped
 from bitspike.train.losses import CLASSIFICATION_LOSSES, DISTILLATION_LOSSES, spike_rate_loss
+from bitspike.train.model_file import refuse_non_finite
 from bitspike.train.optimizer import set_learning_rate
 from bitspike.train.precision import chosen_precision
 from bitspike.train.progress import TrainingProgress
@@ -108,6 +109,7 @@ class TrainingLoop:
     def _save(self) -> None:
         if self.state is not None:
             if is_first():
+                refuse_non_finite(self.run.net.state_dict(), f"training cannot go on, and {self.state} stays as it was")
                 save_state(self.state, self.run, self.identity)
             self._saved = time.monotonic()
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bitspike.block import blocks_of, quantize_
+from bitspike.block.spec_of import differing_layer, spec_of
 from bitspike.prune.removal import remove_, removed_from
 from bitspike.spec import QuantSpec
 from bitspike.train.container import load_weights, read_container, write_container
@@ -62,8 +63,19 @@ def refuse_non_finite(tensors: Mapping[str, Tensor], where: str) -> None:
 
 
 def save_model(net: nn.Module, path: str | Path, header: ModelHeader) -> None:
-    """Write a network's weights and header to `path`, atomically; what pruning left of it is written in any case."""
+    """Write a network's weights and header to `path`, atomically.
+
+    What pruning left of it is written in any case, and its quantization where the header has none.
+    """
     header = replace(header, pruned=removed_from(net))
+    if any(True for _ in blocks_of(net)):
+        quant = spec_of(net) if not header.quant else QuantSpec.from_dict(header.quant)
+        if name := differing_layer(net, quant):
+            raise ValueError(
+                f"cannot save {path}: layer {name} is not quantized as the header says ({quant.short()}); leave its "
+                "quant out, then the network's own is written"
+            )
+        header = replace(header, quant=quant.to_dict())
     weights = net.state_dict()
     refuse_non_finite(weights, f"cannot save {path}")
     write_container(path, weights, {"format": KIND, "version": VERSION, **header.to_dict()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -59,8 +60,8 @@ def read_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
 def apply_override(table: dict[str, Any], override: str) -> None:
     """Set one value, "dotted.path=value", in a parsed recipe; the value is TOML, or text if it is none."""
     path, equals, text = override.partition("=")
-    keys = [key.strip() for key in path.split(".")]
-    if not equals or not all(keys):
+    keys = _keys(path)
+    if not equals or not keys:
         raise ValueError(f'the override "{override}" must have the form section.field=value, such as train.epochs=3')
     if keys[0] == "quant" and len(keys) > 1 and isinstance(table.get("quant"), str):
         # The short form becomes the base of a table, whose single fields can then be set.
@@ -71,6 +72,20 @@ def apply_override(table: dict[str, Any], override: str) -> None:
         if not isinstance(here, dict):
             raise ValueError(f'the override "{override}" goes into {key}, which is not a table but {here!r}')
     here[keys[-1]] = value_of(text.strip())
+
+
+_KEY = r'\s*(?:"[^"]*"|[^."]+)\s*'
+
+
+def _keys(path: str) -> list[str]:
+    """A dotted path as its way through the tables, none if it is no path; names of layers may hold dots themselves."""
+    if not re.fullmatch(rf"{_KEY}(?:\.{_KEY})*", path):
+        return []
+    keys = [key.strip().strip('"') for key in re.findall(_KEY, path)]
+    last = 2 if keys[-2:-1] in (["weight"], ["membrane"]) else 0
+    if keys[:2] in (["quant", "override"], ["prune", "ratios"]) and len(keys) > 3 + last:
+        keys = [*keys[:2], ".".join(keys[2 : len(keys) - last]), *keys[len(keys) - last :]]
+    return keys if all(keys) else []
 
 
 def value_of(text: str) -> Any:

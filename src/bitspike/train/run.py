@@ -13,8 +13,9 @@ from torch import nn
 
 from bitspike.allocation import keep_freed_memory
 from bitspike.atomic import refuse_unwritable, temporary_name
-from bitspike.block import ImageInput, Readout, SpikingBlock, blocks_of
+from bitspike.block import ImageInput
 from bitspike.block.across import processes
+from bitspike.block.spec_of import differing_layer
 from bitspike.data import Dataset, split_validation
 from bitspike.prune.removal import removed_from
 from bitspike.runtime import Evaluation
@@ -34,7 +35,15 @@ from bitspike.train.distributed import (
 from bitspike.train.ema import MovingAverage
 from bitspike.train.evaluate import check_fit, evaluate
 from bitspike.train.loop import EpochCallback, TrainingLoop
-from bitspike.train.model_file import MODEL_FILE, ModelHeader, load_model, read_header, refuse_non_finite, save_model
+from bitspike.train.model_file import (
+    MODEL_FILE,
+    ModelHeader,
+    find_model_file,
+    load_model,
+    read_header,
+    refuse_non_finite,
+    save_model,
+)
 from bitspike.train.optimizer import build_optimizer
 from bitspike.train.precision import chosen_precision
 from bitspike.train.progress import TrainingProgress
@@ -126,12 +135,11 @@ def train(
     """
     keep_freed_memory()
     place = choose_device(device)
-    check_fit(net, data)
-    if test is not None:
-        check_fit(net, test)
-    check_recipe(net, recipe)
-    check_shareable(net)
-    refuse_non_finite(net.state_dict(), "the network cannot be trained")
+    folder = None if out is None else Path(out)
+    _refuse_stages(recipe, origin)
+    if folder is not None and recipe.teacher.model:
+        refuse_own_file("teacher.model", find_model_file(recipe.teacher.model, "teacher.model"), folder)
+    _check_network(net, recipe, data, test)
     precision = chosen_precision(recipe.train.precision, place)
     net.to(place)
     taught_by = _teacher(teacher, recipe, data, place)
@@ -140,7 +148,6 @@ def train(
     if recipe.data.validation:
         training, validation = split_validation(data, recipe.data.validation, seed=recipe.data.split_seed)
     batches = Batches(training, recipe, net, place)
-    folder = None if out is None else Path(out)
     if folder is not None and _is_finished(folder, resume=resume):
         return _finished_earlier(net, folder / MODEL_FILE, identity, test)
 
@@ -149,7 +156,8 @@ def train(
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     replica = replicated(net)
     average = MovingAverage(net, recipe.train.ema) if recipe.train.ema else None
-    run = Run(net, build_optimizer(net, recipe.train), average, Progress(), began=network_digest(net))
+    began = network_digest(net, module=repr(net))
+    run = Run(net, build_optimizer(net, recipe.train), average, Progress(), began=began, precision=precision)
     state = None if folder is None else folder / STATE_FILE
     resumed = from_first(state is not None and state.is_file())
     if state is not None and resumed:
@@ -219,6 +227,16 @@ def _memory_of(device: torch.device, recipe: Recipe) -> Iterator[None]:
         raise ValueError(f"the memory{size} of {device} is too small for train.batch = {batch}; {advice}") from error
 
 
+def _check_network(net: nn.Module, recipe: Recipe, data: Dataset, test: Dataset | None) -> None:
+    """Refuse, before anything starts, a network that the run could not train, save or test."""
+    for split in (data, test):
+        if split is not None:
+            check_fit(net, split)
+    check_recipe(net, recipe)
+    check_shareable(net)
+    refuse_non_finite(net.state_dict(), "the network cannot be trained")
+
+
 def check_recipe(net: nn.Module, recipe: Recipe) -> None:
     """Refuse a network that is quantized, or runs, otherwise than its recipe, and so its file, would say."""
     entry = next((module for module in net.modules() if isinstance(module, ImageInput)), None)
@@ -227,17 +245,27 @@ def check_recipe(net: nn.Module, recipe: Recipe) -> None:
             f"the network shows an image for {entry.time_steps} time steps, the recipe says "
             f"data.time_steps = {recipe.data.time_steps}; make them equal"
         )
-    weighted = [(name, block) for name, block in blocks_of(net) if isinstance(block, SpikingBlock | Readout)]
-    for position, (name, block) in enumerate(weighted):
-        layer = recipe.quant.for_layer(name, end=position == 0 or isinstance(block, Readout))
-        same = block.weight_spec == layer.weight
-        if isinstance(block, SpikingBlock):
-            same = same and block.membrane_spec == layer.membrane
-        if not same:
-            raise ValueError(
-                f"layer {name} of the network is not quantized as the recipe says ({recipe.quant.short()}); call "
-                "quantize_(net, recipe.quant) first, or give the recipe the network's quantization"
-            )
+    if name := differing_layer(net, recipe.quant):
+        raise ValueError(
+            f"layer {name} of the network is not quantized as the recipe says ({recipe.quant.short()}); call "
+            "quantize_(net, recipe.quant) first, or give the recipe the network's quantization"
+        )
+
+
+def _refuse_stages(recipe: Recipe, origin: Origin | None) -> None:
+    """What has several stages is not done here, and its file may not say that it was."""
+    given = [name for name in ("start", "prune", "finetune") if getattr(recipe, name)]
+    if given and origin is None:
+        raise ValueError(
+            f"the recipe has {', '.join(given)}, but train() trains one network once; call train_on(recipe, data), or "
+            "for a network of your own prune_() between two trainings without them"
+        )
+
+
+def refuse_own_file(what: str, file: Path, folder: Path) -> None:
+    """A run needs the network until its end, and would replace it if it lay in the run's own folder."""
+    if file.resolve().parent == folder.resolve():
+        raise ValueError(f"{what} is {file}, which this run in {folder} would replace; choose another folder (--out)")
 
 
 def _teacher(net: nn.Module | None, recipe: Recipe, data: Dataset, device: torch.device) -> Teacher | None:
@@ -286,7 +314,7 @@ def _finished_earlier(net: nn.Module, file: Path, identity: dict[str, Any], test
     """The result of a run that ended in this folder before, unless it was another run; tested now if it was not."""
     provenance = read_header(file).provenance
     refuse_other_run(file.parent, provenance.get("identity", {}), identity)
-    same_beginning(file.parent, provenance.get("began"), network_digest(net))
+    same_beginning(file.parent, provenance.get("began"), network_digest(net, module=repr(net)))
     _, header = load_model(file, net)
     if test is not None and "test_accuracy" not in header.results:
         tested = from_first(_results(None, evaluate(net, test), Progress()) if is_first() else {})

@@ -111,6 +111,9 @@ def check_limits(config: Any) -> None:
     """Check every field against its metadata; for `__post_init__`, so that code and files meet one rule."""
     for item in fields(config):
         value = getattr(config, item.name)
+        kind = {"int": int, "bool": bool}.get(str(item.type))
+        if kind is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+            raise ValueError(f"{item.name} is {value!r}; it must be {_words(kind)}")
         if item.metadata and value is not None:
             _check(item.name, value, item.metadata)
 

@@ -32,6 +32,7 @@ from bitspike.train.run import (
     Origin,
     TrainResult,
     choose_device,
+    refuse_own_file,
     remove_files,
     run_identity,
     train,
@@ -63,6 +64,8 @@ def train_in_stages(
 
     The network before pruning ends up in the folder `trained` of the run's.
     """
+    if recipe.start and out is not None:
+        refuse_own_file("start", find_model_file(recipe.start, "start"), Path(out))
     started = _opened(recipe) if recipe.start else None
     if started is not None:
         recipe = replace(recipe, quant=keeping_neurons(started.net, recipe.quant))
