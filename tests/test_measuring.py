@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from bitspike import QuantSpec, lower, measure, quantize_
-from bitspike.block import ConvSkip, EventInput, Flatten, Readout, SpikingConv2d
+from bitspike.block import ConvSkip, EventInput, Flatten, ImageInput, MaxPool, Readout, SpikingConv2d, SumPool
 from bitspike.integer.graph import PlainSkip
 from bitspike.measuring import activity, describe, firing_rates, narrowest
 from networks import EventNet, ImageNet, events, images, settle_
@@ -141,3 +141,34 @@ def test_a_skip_has_levels_of_its_own():
     assert rows["joined.skip"].levels == 15
     assert 0 < rows["joined.skip"].levels_used <= 8
     assert 0 < rows["joined.skip"].utilization_estimate <= 1
+
+
+class Behind(nn.Module):
+    """Pixels reach the first layer, its skip and the readout through pools and Flatten."""
+
+    def __init__(self, *, layer: bool = True):
+        super().__init__()
+        self.input = ImageInput((2, 6, 6), mean=(0.4, 0.6), std=0.25, time_steps=3)
+        self.pool = SumPool(2)
+        self.most = MaxPool(3)
+        self.flatten = Flatten()
+        self.conv = SpikingConv2d(2, 4, skip=ConvSkip(2)) if layer else None
+        self.readout = Readout(36 if layer else 2, 3)
+        settle_(self)
+        quantize_(self, "4w4u")
+
+    def forward(self, value):
+        pooled = self.pool(self.input(value))
+        value = self.most(pooled) if self.conv is None else self.conv(pooled, pooled)
+        return self.readout(self.flatten(value))
+
+
+def test_pixels_stay_pixels_behind_pools_and_flatten():
+    dark = torch.zeros(2, 2, 6, 6, dtype=torch.uint8)  # below the mean: no rate of spikes is negative
+    table = measure(Behind(), [dark])
+    seen = {row.name: (row.static_input, row.input_rate is None) for row in table.rows}
+    assert seen == {"conv": (True, True), "conv.skip": (True, True), "readout": (False, False)}
+    assert table.operations.multiplications == 9 * (2 * 4 * 9 + 2 * 4)
+    assert table.energy is not None
+    (readout,) = measure(Behind(layer=False), [dark]).rows
+    assert (readout.static_input, readout.input_rate) == (True, None)

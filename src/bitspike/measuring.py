@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bitspike.block import Block, Readout, SpikingBlock, blocks_of
 from bitspike.block.base import in_mode, watching
-from bitspike.block.plain import ImageInput
+from bitspike.block.plain import Flatten, GlobalSumPool, ImageInput, MaxPool, SumPool
 from bitspike.block.to_integers import to_node
 from bitspike.cost import CostTable, LayerActivity, LayerCost, layer_activity
 from bitspike.cost.integers import Rates, bytes_of, narrowest, sums_of_windows
@@ -69,7 +69,7 @@ def describe(net: nn.Module, rates: dict[str, Rates] | None = None) -> list[Laye
     steps = trace(net)
     names = {id(block): name for name, block in blocks_of(net)}
     ranges = input_ranges(steps)
-    inputs = {step.name for step in steps if isinstance(step.block, ImageInput)}
+    pixels = _pixels(steps)
     rows: list[LayerCost] = []
     for step in steps:
         rate = (rates or {}).get(names[id(step.block)])  # a block that runs twice has one mean over both runs
@@ -78,14 +78,30 @@ def describe(net: nn.Module, rates: dict[str, Rates] | None = None) -> list[Laye
             if step.block.has_integer_form:
                 skip = ranges[step.sources[1]] if len(step.sources) > 1 else None
                 node = to_node(step.block, step.name, ranges[step.sources[0]], skip)
-            rows += _spiking_rows(step, step.block, node, rate, first=not rows, static=step.sources[0] in inputs)
+            rows += _spiking_rows(step, step.block, node, rate, pixels, first=not rows)
         elif isinstance(step.block, Readout):
-            rows.append(_readout_row(step, step.block, rate))
+            rows.append(_readout_row(step, step.block, rate, static=step.sources[0] in pixels))
     return rows
 
 
+def _pixels(steps: list[Step]) -> set[str]:
+    """Steps that give pixels, the same at every time: an image, and what only pools or flattens it."""
+    found: set[str] = set()
+    for step in steps:
+        passes = isinstance(step.block, MaxPool | SumPool | GlobalSumPool | Flatten) and step.sources[0] in found
+        if passes or isinstance(step.block, ImageInput):
+            found.add(step.name)
+    return found
+
+
 def _spiking_rows(
-    step: Step, block: SpikingBlock, node: graph.Spiking | None, rate: Rates | None, *, first: bool, static: bool
+    step: Step,
+    block: SpikingBlock,
+    node: graph.Spiking | None,
+    rate: Rates | None,
+    pixels: Set[str],
+    *,
+    first: bool,
 ) -> list[LayerCost]:
     positions = int(np.prod(step.shape[3:], dtype=np.int64))
     sums = positions
@@ -96,6 +112,7 @@ def _spiking_rows(
         weights = block.quantized()
         codes, skip_codes = block.signed(weights)
     latent = block.scaled_weights()
+    static = step.sources[0] in pixels
     main = LayerCost(
         name=step.name,
         kind="linear" if block.window is None else "conv",
@@ -116,6 +133,7 @@ def _spiking_rows(
     )
     if block.skip_weight is None or weights.skip is None or skip_codes is None:
         return [main]
+    static = step.sources[1] in pixels
     skip = node.skip if node is not None and isinstance(node.skip, graph.WeightedSkip) else None
     side = LayerCost(
         name=f"{step.name}.skip",
@@ -128,7 +146,8 @@ def _spiking_rows(
         neurons=0,
         membrane_bits=main.membrane_bits,
         macs=block.skip_weight.numel() * positions,
-        input_rate=None if rate is None else rate.skip,
+        static_input=static,
+        input_rate=None if rate is None or static else rate.skip,
         integer_bytes=0 if skip is None else narrowest(skip.shift),
         # A skip that shares the main sum's scale shares the estimate.
         **_levels(latent.get("skip_weight_gamma", latent["weight_gamma"]), weights.skip.scale, skip_codes, spec),
@@ -144,7 +163,7 @@ def _levels(latent: Tensor, scale: Tensor, codes: Tensor, spec: WeightSpec) -> d
     return {"levels": spec.levels, "levels_used": levels_used(codes), "utilization_estimate": estimate}
 
 
-def _readout_row(step: Step, block: Readout, rate: Rates | None) -> LayerCost:
+def _readout_row(step: Step, block: Readout, rate: Rates | None, *, static: bool) -> LayerCost:
     integer_bytes = 0
     with torch.no_grad():
         codes, scale = block.quantized()
@@ -161,7 +180,8 @@ def _readout_row(step: Step, block: Readout, rate: Rates | None) -> LayerCost:
         neurons=0,
         membrane_bits=FLOAT_BITS,
         macs=block.weight.numel(),
-        input_rate=None if rate is None else rate.source,
+        static_input=static,
+        input_rate=None if rate is None or static else rate.source,
         integer_bytes=integer_bytes,
         **_levels(block.weight, scale / block.input_scale, codes, block.grid_spec),
     )

@@ -7,7 +7,7 @@ the package's own models have, and no bias besides.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,18 @@ import numpy as np
 from bitspike.cost.activity import LayerActivity, layer_activity
 from bitspike.cost.rows import FLOAT_BITS, LayerCost
 from bitspike.integer.check import Value, check
-from bitspike.integer.graph import Convolution, Dense, Fire, Graph, Integers, Readout, Spiking, WeightedSkip
+from bitspike.integer.graph import (
+    Convolution,
+    Dense,
+    Fire,
+    Flatten,
+    Graph,
+    Integers,
+    Pool,
+    Readout,
+    Spiking,
+    WeightedSkip,
+)
 from bitspike.integer.tables import stored, table_shift
 from bitspike.integer.weight import Weight
 
@@ -33,13 +44,14 @@ class Rates:
 def describe_graph(graph: Graph, rates: Mapping[str, Rates] | None = None) -> list[LayerCost]:
     """One row per weighted layer, in order of execution; a convolved skip is a row of its own."""
     values = check(graph)
+    pixels = _pixels(graph)
     rows: list[LayerCost] = []
     for node in graph.nodes:
         rate = (rates or {}).get(node.name)
         if isinstance(node, Spiking):
-            rows += _spiking_rows(node, values[node.name], rate, graph, first=not rows)
+            rows += _spiking_rows(node, values[node.name], rate, pixels, first=not rows)
         elif isinstance(node, Readout):
-            rows.append(_readout_row(node, rate))
+            rows.append(_readout_row(node, rate, static=node.source in pixels))
     return rows
 
 
@@ -71,10 +83,19 @@ def sums_of_windows(windows: Sequence[int], kernel: Sequence[int], stride: Seque
     return math.prod((windows[i] - 1) * min(stride[i], kernel[i]) + kernel[i] for i in range(2))
 
 
-def _spiking_rows(node: Spiking, value: Value, rate: Rates | None, graph: Graph, *, first: bool) -> list[LayerCost]:
+def _pixels(graph: Graph) -> set[str]:
+    """Nodes that give pixels, the same in every step: an image, and what only pools or flattens it."""
+    found = {graph.input.name} if graph.input.kind == "image" else set()
+    for node in graph.nodes:
+        if isinstance(node, Pool | Flatten) and node.source in found:
+            found.add(node.name)
+    return found
+
+
+def _spiking_rows(node: Spiking, value: Value, rate: Rates | None, pixels: Set[str], *, first: bool) -> list[LayerCost]:
     fire, weight = node.fire, node.operator.weight
     positions = math.prod(value.shape[1:])
-    static = graph.input.kind == "image" and node.source == graph.input.name
+    static = node.source in pixels
     pooled = node.operator.largest if isinstance(node.operator, Convolution) else None
     sums = positions if pooled is None else sums_of_windows(value.shape[1:], pooled.kernel, pooled.stride)
     main = LayerCost(
@@ -97,7 +118,7 @@ def _spiking_rows(node: Spiking, value: Value, rate: Rates | None, graph: Graph,
     )
     if not isinstance(node.skip, WeightedSkip):
         return [main]
-    weight = node.skip.operator.weight
+    weight, static = node.skip.operator.weight, node.skip.source in pixels
     side = LayerCost(
         name=f"{node.name}.skip",
         kind="skip",
@@ -109,14 +130,15 @@ def _spiking_rows(node: Spiking, value: Value, rate: Rates | None, graph: Graph,
         neurons=0,
         membrane_bits=main.membrane_bits,
         macs=math.prod(weight.shape) * positions,
-        input_rate=None if rate is None else rate.skip,
+        static_input=static,
+        input_rate=None if rate is None or static else rate.skip,
         integer_bytes=narrowest(node.skip.shift),
         **_levels(weight),
     )
     return [main, side]
 
 
-def _readout_row(node: Readout, rate: Rates | None) -> LayerCost:
+def _readout_row(node: Readout, rate: Rates | None, *, static: bool) -> LayerCost:
     weights = math.prod(node.weight.shape)
     return LayerCost(
         name=node.name,
@@ -129,7 +151,8 @@ def _readout_row(node: Readout, rate: Rates | None) -> LayerCost:
         neurons=0,
         membrane_bits=FLOAT_BITS,
         macs=weights,
-        input_rate=None if rate is None else rate.source,
+        static_input=static,
+        input_rate=None if rate is None or static else rate.source,
         integer_bytes=narrowest(node.bias),
         **_levels(node.weight),
     )
