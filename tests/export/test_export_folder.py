@@ -99,6 +99,32 @@ def test_the_example_reads_raw_bytes(tmp_path):
         assert "too short: a frame has" in done.stderr
 
 
+CPP = """\
+#include "tiny.h"
+#include "selftest.h"
+
+int main()
+{
+    static const uint8_t frame[TINY_FRAME_BYTES] = {};
+    tiny_init();
+    int steps = 0;
+    while (tiny_step(frame)) { steps++; }
+    return steps == TINY_TIME_STEPS && tiny_logits() && tiny_argmax() < tiny_net.classes ? 0 : 1;
+}
+"""
+
+
+def test_the_headers_serve_a_program_in_cpp(image_export, tmp_path):
+    cpp, compiler = need_tool("g++"), need_compiler()
+    folder = Path(image_export[2].folder)
+    (tmp_path / "app.cpp").write_text(CPP)
+    subprocess.run([compiler, *STRICT, "-c", *(folder / name for name in NETWORK)], cwd=tmp_path, check=True)
+    objects = [Path(name).with_suffix(".o") for name in NETWORK]
+    flags = ["-std=c++11", "-Wall", "-Wextra", "-pedantic", "-Werror", f"-I{folder}", "-o", "app"]
+    subprocess.run([cpp, *flags, "app.cpp", *objects], cwd=tmp_path, check=True)
+    subprocess.run([tmp_path / "app"], check=True)
+
+
 def test_mixed_choices_of_memory_do_not_link(image_export, tmp_path):
     compiler = need_compiler()
     folder = Path(image_export[2].folder)

@@ -67,6 +67,32 @@ def test_the_c_equals_the_definition(changes, tmp_path):
     assert (done.returncode, done.stdout) == (0, "equal\n"), done.stdout + done.stderr
 
 
+CPP = """\
+#include "bitspike_stdp.h"
+
+int main()
+{
+    static const uint8_t pixels[STDP_INPUTS] = {};
+    static uint16_t counts[STDP_NEURONS];
+    stdp_init();
+    stdp_present(pixels, STDP_IMAGES, 0, counts);
+    return stdp_class(counts) < STDP_CLASSES && stdp_weight(0, 0) <= stdp_weights[0] ? 0 : 1;
+}
+"""
+
+
+@needs_compiler
+def test_the_headers_serve_a_program_in_cpp(tmp_path):
+    cpp = need_tool("g++")
+    export_stdp(trained(bits=StdpBits(4)), tmp_path, images(2, 49))
+    (tmp_path / "app.cpp").write_text(CPP)
+    names = ("bitspike_stdp", "stdp_network")
+    subprocess.run([compiler, "-std=c99", "-c", *(f"{name}.c" for name in names)], cwd=tmp_path, check=True)
+    flags = ["-std=c++11", "-Wall", "-Wextra", "-pedantic", "-Werror", "-o", "app"]
+    subprocess.run([cpp, *flags, "app.cpp", *(f"{name}.o" for name in names)], cwd=tmp_path, check=True)
+    subprocess.run([tmp_path / "app"], check=True)
+
+
 BOARD_PRINTF = """
 #include "firmware.h"
 int printf(const char *text, ...);

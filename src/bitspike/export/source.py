@@ -9,6 +9,8 @@ import numpy as np
 
 from bitspike.export.layout import Answer, Layer, Map, Plan, Skip, Step, Sum, Window
 
+CPLUSPLUS = (["#ifdef __cplusplus", 'extern "C" {', "#endif", ""], ["#ifdef __cplusplus", "}", "#endif", ""])
+"""Lines around the declarations of a header, so that C++ takes them as C."""
 _WIDTH = 116
 
 
@@ -296,6 +298,7 @@ def model_header(plan: Plan, name: str) -> str:
         "",
         '#include "bitspike_core.h"',
         "",
+        *CPLUSPLUS[0],
         *(f"#define {upper}_{key} {value}" for key, value in constants.items()),
         "",
         "/* All the memory there is: one static array, besides the stack. */",
@@ -321,6 +324,7 @@ def model_header(plan: Plan, name: str) -> str:
         "/* The network as data, for bitspike_core.h: with an arena of its own for every stream. */",
         f"extern const bitspike_net {name}_net;",
         "",
+        *CPLUSPLUS[1],
         "#endif",
         "",
     ]

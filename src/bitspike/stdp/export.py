@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bitspike.export.source import CPLUSPLUS
 from bitspike.stdp.coding import as_inputs, rate_table
 from bitspike.stdp.config import StdpConfig
 from bitspike.stdp.constants import integer_constants
@@ -141,11 +142,13 @@ def _header(network: StdpNetwork) -> str:
             "",
             *lines,
             "",
+            *CPLUSPLUS[0],
             "extern const uint8_t stdp_weights[];",
             "extern const uint16_t stdp_thetas[], stdp_scales[], stdp_votes[];",
             "extern const uint32_t stdp_rates[256];",
             "extern const uint8_t stdp_trace[];",
             "",
+            *CPLUSPLUS[1],
             "#endif",
             "",
         ]

@@ -8,6 +8,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* 1: the weighted sums of a static input are computed in the first step and kept; more memory, less work.
  * Every step must then be given the same image. 0: they are computed again at each step. */
 #ifndef BITSPIKE_REUSE_INPUT
@@ -137,6 +141,10 @@ void bitspike_values(const bitspike_map *map, const uint32_t *arena, const uint8
 
 #if BITSPIKE_WATCH
 void bitspike_watch(const bitspike_net *net, const uint32_t *arena, const uint8_t *frame, uint32_t node);
+#endif
+
+#ifdef __cplusplus
+}
 #endif
 
 #endif

@@ -6,6 +6,10 @@
 
 #include "bitspike_core.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct {
     const bitspike_net *net;
     void (*init)(void);
@@ -30,5 +34,9 @@ int bitspike_selftest(const bitspike_vectors *vectors);
 
 /* Given by the platform. */
 void bitspike_print(const char *text);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,6 +10,10 @@
 
 #include "stdp_network.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* 0: the network only responds; its weights stay in constant memory. */
 #ifndef STDP_LEARN
 #define STDP_LEARN 1
@@ -29,5 +33,9 @@ int stdp_class(const uint16_t *counts);
 uint32_t stdp_weight(uint32_t input, uint32_t neuron);
 uint32_t stdp_theta(uint32_t neuron);
 uint32_t stdp_scale(uint32_t neuron);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
