@@ -15,7 +15,7 @@ from bitspike import IntegerNet, certify, lower
 from bitspike.engine import KERNELS, Engine, builds
 from bitspike.export import CompiledNet
 from bitspike.integer.file import replace_certificate
-from bitspike.integer.graph import Graph
+from bitspike.integer.graph import Flatten, Graph, Input, Readout
 from bitspike.integer.shapes import shapes
 from bitspike.runtime import DifferenceFound, certificate, participants, state
 from bitspike.runtime.difference import Watched, first_difference
@@ -175,6 +175,17 @@ def test_a_library_that_cannot_be_used_is_missing(net, monkeypatch):
 
     monkeypatch.setattr(participants, "builds", broken)
     assert certify(net, images(1).numpy()).missing == ("engine: the engine x.so cannot be loaded",)
+
+
+@needs_engine
+def test_an_engine_that_refuses_the_network_is_missing():
+    entry = Input("entry", "events", (1, 9000, 1), 1, (0,), 1, 1.0)
+    readout = Readout("readout", "flat", np.ones((2, 9000), np.int8), np.zeros(2, np.int32), 1.0, 1)
+    high = IntegerNet(Graph((entry, Flatten("flat", "entry"), readout)))
+    found = certify(high, np.ones((1, 1, 1, 9000, 1), np.uint8), builds=builds()[:1], kernels=["auto"])
+    refused = "the engine refuses this network: entry: height is 9000; allowed: 1 to 8192"
+    assert f"engine {builds()[0]}, kernel auto: {refused}" in found.missing
+    assert [each.runner for each in found.compared] == ["reference", "compiled C"]
 
 
 @needs_engine

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from bitspike import IntegerNet, lower
-from bitspike.engine import KERNELS, Engine, builds
+from bitspike.engine import KERNELS, Engine, UnusableNetwork, builds
 from bitspike.integer import graph as g
 from bitspike.integer.file import save
 from networks import EventNet, ImageNet, images
@@ -129,6 +129,17 @@ def test_wrong_words_in_a_call(net):
     for threads in (0, 1.5):
         with pytest.raises(ValueError, match=f"threads is {threads}; allowed: 1 to 256"):
             net.on(threads=threads)
+    assert net.on(threads=np.int64(2)).runner.threads == 2
+
+
+def test_wrong_words_are_wrong_for_the_reference_too(net, monkeypatch):
+    with pytest.raises(ValueError, match="kernel is 'fast'; allowed: auto, planes, dense, lanes"):
+        net.on("reference", kernel="fast")
+    with pytest.raises(ValueError, match="threads is -3; allowed: 1 to 256"):
+        net.on("reference", threads=-3)
+    monkeypatch.setenv("BITSPIKE_THREADS", "0")
+    with pytest.raises(ValueError, match="BITSPIKE_THREADS is '0'"):
+        net.on("reference")
 
 
 @needs_engine
@@ -246,15 +257,26 @@ def test_a_child_process_goes_on_with_a_net(net, samples, threads):
     assert np.array_equal(other.predict(samples), expected)
 
 
-@needs_engine
-def test_a_network_the_engine_refuses_names_its_node():
+def high_net(most: int = 9000) -> IntegerNet:
+    """Of a map higher than the engine takes; `most` other than 9000: a wrong one besides."""
     entry = g.Input("entry", "events", (1, 9000, 1), 1, (0,), 1, 1.0)
-    readout = g.Readout("readout", "flat", np.ones((2, 9000), np.int8), np.zeros(2, np.int32), 1.0, 1)
-    high = IntegerNet(g.Graph((entry, g.Flatten("flat", "entry"), readout)))
+    readout = g.Readout("readout", "flat", np.ones((2, most), np.int8), np.zeros(2, np.int32), 1.0, 1)
+    return IntegerNet(g.Graph((entry, g.Flatten("flat", "entry"), readout)))
+
+
+@needs_engine
+def test_the_reference_runs_a_network_that_the_engine_refuses(monkeypatch):
     samples = np.ones((1, 1, 1, 9000, 1), np.uint8)
-    with pytest.raises(ValueError, match=r"refuses this network: entry: height is 9000; .*BITSPIKE_ENGINE=reference"):
-        high.predict(samples)
-    assert high.on("reference").predict(samples).tolist() == [[9000, 9000]]
+    refused = r"refuses this network: entry: height is 9000; allowed: 1 to 8192"
+    with pytest.warns(RuntimeWarning, match=f"{refused}; the reference takes its place"):
+        assert high_net().predict(samples).tolist() == [[9000, 9000]]
+    with pytest.raises(UnusableNetwork, match=refused):
+        high_net().on(builds()[0])
+    with pytest.raises(ValueError, match="readout: dense weights"):
+        high_net(8999).predict(samples)
+    monkeypatch.setenv("BITSPIKE_ENGINE", builds()[0])
+    with pytest.raises(UnusableNetwork, match=refused):
+        high_net().predict(samples)
 
 
 def run_elsewhere(folder: Path, graph: g.Graph, samples: np.ndarray, **environment: str) -> tuple[int, str, str]:

@@ -7,12 +7,21 @@ import os
 import threading
 import weakref
 from ctypes import c_void_p
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitspike.engine.library import KERNELS, Record, build_number, builds, loaded_library
+from bitspike.engine.library import (
+    KERNELS,
+    Record,
+    UnusableNetwork,
+    build_number,
+    builds,
+    check_kernel,
+    loaded_library,
+    thread_count,
+)
 from bitspike.engine.program import program
 from bitspike.integer.graph import Graph, Spiking
 from bitspike.integer.recorded import Recorded
@@ -31,13 +40,13 @@ class Engine:
     threads: samples of a batch, or rows of a single sample, are split among so many.
     """
 
-    def __init__(self, graph: Graph, *, build: str | None = None, kernel: str = "auto", threads: int = 1) -> None:
-        if kernel not in KERNELS:
-            raise ValueError(f"kernel is {kernel!r}; allowed: {', '.join(KERNELS)}")
-        if not isinstance(threads, int) or not 1 <= threads <= 256:
-            raise ValueError(f"threads is {threads}; allowed: 1 to 256, a whole number")
+    def __init__(
+        self, graph: Graph, *, build: str | None = None, kernel: str = "auto", threads: SupportsIndex = 1
+    ) -> None:
+        check_kernel(kernel)
+        self.threads = thread_count(threads)
         number = build_number(build)
-        self.graph, self.kernel, self.threads = graph, kernel, threads
+        self.graph, self.kernel = graph, kernel
         self.build = build or builds()[0]
         self._library = loaded_library()
         self._net = _Handle(self._library.bs_net_free, self._new_net(program(graph), number))
@@ -188,10 +197,7 @@ class Engine:
         kernel = KERNELS.index(self.kernel)
         net = self._library.bs_net_new(flat, len(flat), number, kernel, message, _MESSAGE)
         if not net:
-            raise ValueError(
-                f"the engine refuses this network: {self._named(message.value.decode())}; "
-                "BITSPIKE_ENGINE=reference leaves it to torch, which is slower and takes more"
-            )
+            raise UnusableNetwork(f"the engine refuses this network: {self._named(message.value.decode())}")
         return int(net)
 
     def _named(self, message: str) -> str:

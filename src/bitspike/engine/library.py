@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 import os
 from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 ABI_VERSION = 2
 KERNELS = ("auto", "planes", "dense", "lanes")
+MOST_THREADS = 256
 _NAMES = ("_engine.so", "_engine.dylib", "_engine.dll")
 
 
@@ -70,6 +72,10 @@ class UnusableLibrary(OSError):
     """There is a library, but it cannot be loaded or belongs to another version of the package."""
 
 
+class UnusableNetwork(ValueError):
+    """A network that the engine cannot run: one beyond its limits, or one whose graph is not right."""
+
+
 def library_path() -> Path | None:
     """The engine's shared library: beside this module, or where BITSPIKE_ENGINE_LIBRARY says."""
     given = os.environ.get("BITSPIKE_ENGINE_LIBRARY")
@@ -127,3 +133,20 @@ def build_number(name: str | None) -> int:
         raise ValueError(f"the engine has no build {wanted!r} that runs here; it has {', '.join(usable)}")
     names = [found.bs_build_name(number).decode() for number in range(found.bs_build_count())]
     return names.index(wanted)
+
+
+def check_kernel(kernel: str) -> None:
+    """Refuse a name that is none of a kernel."""
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel is {kernel!r}; allowed: {', '.join(KERNELS)}")
+
+
+def thread_count(threads: SupportsIndex) -> int:
+    """A number of threads as a plain one."""
+    try:
+        count = operator.index(threads)
+    except TypeError:
+        count = 0
+    if not 1 <= count <= MOST_THREADS:
+        raise ValueError(f"threads is {threads}; allowed: 1 to {MOST_THREADS}, a whole number")
+    return count

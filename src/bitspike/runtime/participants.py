@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitspike.engine import KERNELS, Engine, UnusableLibrary, builds
+from bitspike.engine import KERNELS, Engine, UnusableLibrary, UnusableNetwork, builds
 from bitspike.engine.library import library
 from bitspike.integer.graph import Graph
 from bitspike.integer.recorded import Recorded
@@ -93,7 +93,7 @@ def _add_engine(party: Party, graph: Graph, wanted: Sequence[str] | None, kernel
         for kernel in kernels:
             try:
                 engine = Engine(graph, build=build, kernel=kernel)
-            except MemoryError as error:
+            except (UnusableNetwork, MemoryError) as error:
                 party.missing.append(f"engine {build}, kernel {kernel}: {error}")
                 continue
             name = f"engine {build}"

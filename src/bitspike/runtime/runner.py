@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitspike.engine import Engine, UnusableLibrary, builds
+from bitspike.engine import Engine, UnusableLibrary, UnusableNetwork, builds
+from bitspike.engine.library import MOST_THREADS, check_kernel, thread_count
+from bitspike.integer.check import check
 from bitspike.integer.graph import Graph
 from bitspike.integer.recorded import Recorded
 
@@ -55,27 +57,33 @@ class Runner(Protocol):
         """Write them."""
 
 
-def make_runner(graph: Graph, build: str | None = None, kernel: str = "auto", threads: int | None = None) -> Runner:
-    """The runner asked for; without a build what BITSPIKE_ENGINE names, else the best there is."""
+def make_runner(
+    graph: Graph, build: str | None = None, kernel: str = "auto", threads: SupportsIndex | None = None
+) -> Runner:
+    """The runner asked for; without a build what BITSPIKE_ENGINE names, else the best that can run this network."""
+    check_kernel(kernel)
+    count = _threads(threads)
     wanted = build or os.environ.get("BITSPIKE_ENGINE") or None
     if wanted == REFERENCE:
         return _reference(graph)
     if wanted is not None:
-        return Engine(graph, build=wanted, kernel=kernel, threads=_threads(threads))
+        return Engine(graph, build=wanted, kernel=kernel, threads=count)
     try:
         if builds():
-            return Engine(graph, kernel=kernel, threads=_threads(threads))
-    except (UnusableLibrary, MemoryError) as error:
+            return Engine(graph, kernel=kernel, threads=count)
+    except (UnusableLibrary, UnusableNetwork, MemoryError) as error:
+        if isinstance(error, UnusableNetwork):
+            check(graph)  # the reference believes a graph, and would compute nonsense with a wrong one
         warnings.warn(f"{error}; the reference takes its place", RuntimeWarning, stacklevel=3)
     return _reference(graph)
 
 
-def _threads(given: int | None) -> int:
+def _threads(given: SupportsIndex | None) -> int:
     if given is not None:
-        return given
+        return thread_count(given)
     text = os.environ.get("BITSPIKE_THREADS") or "1"
-    if not text.isdecimal() or not 1 <= int(text) <= 256:
-        raise ValueError(f"BITSPIKE_THREADS is {text!r}; allowed: 1 to 256")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
+        raise ValueError(f"BITSPIKE_THREADS is {text!r}; allowed: 1 to {MOST_THREADS}")
     return int(text)
 
 
