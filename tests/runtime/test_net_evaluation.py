@@ -78,3 +78,8 @@ def test_a_saved_network_answers_as_before(tmp_path, net, samples):
     for frame in steps:
         logits = again.step(frame, state)
     assert (logits == integers.predict(samples.numpy())).all()
+
+
+def test_an_order_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="order is 'layer'; allowed: layers, steps"):
+        evaluate_integers(lower(ImageNet()), image_data(), order="layer")

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,8 @@ def evaluate_integers(
     """
     if batch < 1:
         raise ValueError(f"batch is {batch}; it must be 1 or more")
+    if order not in get_args(Order):
+        raise ValueError(f"order is {order!r}; allowed: {', '.join(get_args(Order))}")
     entry = net.graph.input
     check_samples(data, "images" if entry.kind == "image" else "events", entry.shape, entry.time_steps)
     keep_freed_memory()
