@@ -8,6 +8,11 @@ import pytest
 
 from bitspike.cli.running import explain
 
+
+class ArrayMemoryError(MemoryError):
+    """As numpy's own, which is private."""
+
+
 CASES = [
     ("evalute", "Unknown command"),
     ("models --jsn", "Unknown option: --jsn"),
@@ -127,6 +132,9 @@ def test_a_reader_that_leaves_early_is_no_error(environment):
         ),
         (ImportError("torch does not load"), "torch does not load", 1),
         (RuntimeError("CUDA out of memory. Tried to allocate"), "smaller batches", 1),
+        (MemoryError(), "not enough memory; take smaller batches", 1),
+        (MemoryError("20000 steps in 16 threads need more than 8 bytes; take fewer"), "8 bytes; take fewer", 1),
+        (ArrayMemoryError("Unable to allocate 8 MiB"), "Unable to allocate 8 MiB; take smaller batches", 1),
         (KeyError("conv7"), "internal error, KeyError", 1),
     ],
 )

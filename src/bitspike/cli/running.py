@@ -91,12 +91,20 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         return _one_line(_os_sentence(error)), FAILED
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return "not enough memory; take smaller batches (--batch, or --set train.batch=...)", FAILED
+        return _memory_sentence(error), FAILED
     return (
         f"internal error, {type(error).__name__}: {_one_line(str(error))}; {DEBUG_VARIABLE}=1 shows where; please "
         "report it with the output of `bitspike doctor`",
         FAILED,
     )
+
+
+def _memory_sentence(error: Exception) -> str:
+    """Ours say everything already, numpy's how much was wanted."""
+    said = _one_line(str(error)) if isinstance(error, MemoryError) else ""
+    if said and type(error) is MemoryError:
+        return said
+    return f"{said or 'not enough memory'}; take smaller batches (--batch, or --set train.batch=...)"
 
 
 def _missing_module(error: ModuleNotFoundError) -> str:
