@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from bitspike.atomic import atomic_write, refuse_unwritable
+from bitspike.atomic import atomic_write, refuse_unwritable, temporary_name
 
 
 def test_writes_and_replaces(tmp_path):
@@ -16,6 +16,31 @@ def test_writes_and_replaces(tmp_path):
     atomic_write(path, b"two")
     assert path.read_bytes() == b"two"
     assert [item.name for item in path.parent.iterdir()] == ["file"]
+
+
+def test_a_link_stays_a_link_to_what_was_written(tmp_path):
+    real, link = tmp_path / "real" / "file", tmp_path / "link"
+    link.symlink_to(real)
+    assert temporary_name(link) == real.with_name(".file.part")
+    for text in (b"one", b"two"):  # first where the link leads to nothing yet
+        atomic_write(link, text)
+        assert link.is_symlink()
+        assert real.read_bytes() == text
+    assert sorted(item.name for item in tmp_path.rglob("*")) == ["file", "link", "real"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o444])
+def test_a_file_keeps_its_permissions(tmp_path, mode):
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    path.chmod(mode)
+    atomic_write(path, b"two")
+    assert path.stat().st_mode & 0o777 == mode
+    temporary_name(path).write_bytes(b"half")  # as a killed run leaves it
+    temporary_name(path).chmod(0o444)
+    atomic_write(path, b"three")
+    assert path.read_bytes() == b"three"
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):

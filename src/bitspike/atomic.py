@@ -5,30 +5,40 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from pathlib import Path
 
 
 def temporary_name(path: Path) -> Path:
     """Where `atomic_write` prepares a file; always the same, so a killed run leaves at most one behind."""
-    return path.with_name(f".{path.name}.part")
+    real = _real(path)
+    return real.with_name(f".{real.name}.part")
+
+
+def _real(path: Path) -> Path:
+    """The file itself, where the path is a link to it."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:
     """Write, flush to the disk, then rename: readers see the old file or the new one, never half of one.
 
-    Where the disk is full or forbids it, the half-written file is removed, the old one stays, and one
-    sentence says so.
+    A link stays a link, and a file that is replaced keeps its permissions. Where the disk is full or forbids it, the
+    half-written file is removed, the old one stays, and one sentence says so.
     """
     target = Path(path)
-    temporary = temporary_name(target)
+    real, temporary = _real(target), temporary_name(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        real.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)  # one that a killed run left may be read-only
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
-        _sync_folder(target.parent)
+        if real.exists():
+            temporary.chmod(stat.S_IMODE(real.stat().st_mode))
+        os.replace(temporary, real)
+        _sync_folder(real.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
