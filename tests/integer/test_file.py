@@ -387,6 +387,13 @@ def test_what_cannot_be_a_header_is_refused_and_the_old_file_stays(tmp_path):
         file.save(path, Contents(by_hand(), (), About({"a": "x" * (5 << 20)})))
     with pytest.raises(ValueError, match="printable"):
         file.save(path, Contents(by_hand(), ("\n",)))
+    with pytest.raises(ValueError, match=r"header comes to .* bytes, allowed are .* or certificate"):
+        file.replace_certificate(path, {"a": "x" * (5 << 20)})
+    deep: dict = {}
+    for _ in range(70):
+        deep = {"a": deep}
+    with pytest.raises(ValueError, match="nested deeper than 64 levels"):
+        file.replace_certificate(path, deep)
     assert path.read_bytes() == before
 
 

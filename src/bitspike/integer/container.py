@@ -47,14 +47,8 @@ def pack(header: Mapping[str, Any], tensors: Mapping[str, NDArray[np.integer[Any
             "data_offsets": [place, place + tensor.nbytes],
         }
         place += tensor.nbytes
-    text = _json(table, sort=False).encode("ascii")
-    text += b" " * (-len(text) % 8)
-    if len(text) > LARGEST_TABLE:
-        raise ValueError(
-            f"the header comes to {len(text)} bytes, allowed are {LARGEST_TABLE}; put less into provenance or results"
-        )
     parts = [np.ascontiguousarray(tensors[name]).astype(tensors[name].dtype.newbyteorder("<")) for name in order]
-    return _signed(len(text).to_bytes(8, "little") + text, b"".join(part.tobytes() for part in parts))
+    return _signed(_head(table), b"".join(part.tobytes() for part in parts))
 
 
 def with_header(data: bytes, header: Mapping[str, Any]) -> bytes:
@@ -62,9 +56,19 @@ def with_header(data: bytes, header: Mapping[str, Any]) -> bytes:
     size = 8 + int.from_bytes(data[:8], "little")
     table = json.loads(data[8:size])
     table["__metadata__"]["bitspike"] = _json(header, sort=True)
+    return _signed(_head(table), data[size:])
+
+
+def _head(table: Mapping[str, Any]) -> bytes:
+    """A table and its length, as a file begins."""
     text = _json(table, sort=False).encode("ascii")
     text += b" " * (-len(text) % 8)
-    return _signed(len(text).to_bytes(8, "little") + text, data[size:])
+    if len(text) > LARGEST_TABLE:
+        raise ValueError(
+            f"the header comes to {len(text)} bytes, allowed are {LARGEST_TABLE}; put less into provenance, results "
+            "or certificate"
+        )
+    return len(text).to_bytes(8, "little") + text
 
 
 def unpack(

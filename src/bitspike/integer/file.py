@@ -60,6 +60,7 @@ def replace_certificate(path: str | Path, certificate: Mapping[str, Any] | None)
     from_bytes(data, path)
     header, _ = unpack(data, path)
     header["certificate"] = None if certificate is None else dict(certificate)
+    refuse_depth(header["certificate"])
     atomic_write(path, with_header(data, header))
 
 
