@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from bitspike.integer.shapes import shapes
 from bitspike.runtime.runner import Runner
 
 _KIND = "bitspike state"
+_CHECKSUM = "sha256"
+_KEYS = {"network", "steps", "batch"}
 _MOST_BATCH = 1 << 20
 _MOST_STEPS = (1 << 31) - 1
 
@@ -45,19 +48,36 @@ class State:
         if self.batch not in (None, batch):
             raise ValueError(f"one step has {batch} samples; this state was begun with {self.batch}")
         if self._runner is not runner:
-            held = runner.state(batch)
-            if self._runner is not None:
-                runner.set_membranes(held, self._runner.membranes(self._held))
-                runner.set_totals(held, *self._runner.totals(self._held))
-            self._runner, self._held, self.batch = runner, held, batch
+            self._runner, self._held, self.batch = runner, self._brought(runner, batch), batch
         return self._held
+
+    def _brought(self, runner: Runner, batch: int) -> Any:
+        """What is held, once more and as another runner keeps it; a state at rest before the first step."""
+        held = runner.state(batch)
+        if self._runner is not None:
+            runner.set_membranes(held, self._runner.membranes(self._held))
+            runner.set_totals(held, *self._runner.totals(self._held))
+        return held
+
+    def copy(self) -> State:
+        """A stream of the same network that goes on from here by itself."""
+        twin = State(self.graph)
+        if self._runner is not None and self.batch is not None:
+            held = self._brought(self._runner, self.batch)
+            twin.steps, twin.batch, twin._runner, twin._held = self.steps, self.batch, self._runner, held
+        return twin
+
+    __copy__ = copy
+
+    def __deepcopy__(self, _memo: object) -> State:
+        return self.copy()  # the network is shared, or it would be another one
 
     def membranes(self) -> dict[str, NDArray[np.int32]]:
         """Stored membranes [B, ...] of the spiking layers; none before the first step."""
         return {} if self._runner is None else self._runner.membranes(self._held)
 
     def save(self, path: str | Path) -> None:
-        """Write the state to a file, every membrane in as many bits as it has."""
+        """Write the state to a file with a checksum, every membrane in as many bits as it has."""
         if self._runner is None:
             raise ValueError("this state has not seen a step; there is nothing to save")
         sums, _ = self._runner.totals(self._held)
@@ -66,7 +86,8 @@ class State:
         for node in self.graph.spiking:
             tensors[f"membrane/{node.name}"] = _packed(membranes[node.name], _bits(node))
         header = {"network": fingerprint(self.graph), "steps": self.steps, "batch": self.batch}
-        atomic_write(path, save(tensors, metadata={_KIND: json.dumps(header)}))
+        signed = {**header, _CHECKSUM: _digest(header, tensors)}
+        atomic_write(path, save(tensors, metadata={_KIND: json.dumps(signed)}))
 
     @staticmethod
     def load(path: str | Path, graph: Graph, runner: Runner) -> State:
@@ -75,7 +96,8 @@ class State:
             raise FileNotFoundError(f"there is no file {path}")
         try:
             with safe_open(str(path), framework="numpy") as opened:
-                header = json.loads((opened.metadata() or {})[_KIND])
+                text = (opened.metadata() or {})[_KIND]
+                header = json.loads(text)
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             network, batch, steps = header["network"], header["batch"], header["steps"]
         except KeyError as error:
@@ -85,9 +107,29 @@ class State:
         if network != fingerprint(graph):
             raise ValueError(f"{path} holds a state of another network")
         try:
+            _refuse_damage(text, header, tensors)
             return _restored(graph, runner, batch, steps, tensors)
         except ValueError as error:
             raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def _digest(header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Sha256 over the header without its checksum, and name, type, shape and bytes of every array."""
+    found = sha256(json.dumps(header, sort_keys=True).encode())
+    for name, values in sorted(tensors.items()):
+        found.update(json.dumps([name, str(values.dtype), list(values.shape)]).encode())
+        found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()
+
+
+def _refuse_damage(text: str, header: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Raise if the checksum does not hold; files written before there was one have none."""
+    plain = {key: value for key, value in header.items() if key != _CHECKSUM}
+    if plain.keys() != _KEYS:
+        raise ValueError(f"its header does not hold exactly {', '.join(sorted(_KEYS))} and a checksum")
+    # The text too: JSON has more than one spelling of the same value.
+    if _CHECKSUM in header and (header[_CHECKSUM] != _digest(plain, tensors) or text != json.dumps(header)):
+        raise ValueError("its checksum does not hold; copy it again, or save the state anew")
 
 
 def fingerprint(graph: Graph) -> str:
