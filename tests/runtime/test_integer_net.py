@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bitspike import lower
+from bitspike.runtime.state import fingerprint
 from networks import EventNet, ImageNet, events, images
 
 
@@ -118,3 +119,14 @@ def test_it_prints_in_a_line():
 def test_only_modules_are_lowered():
     with pytest.raises(TypeError, match="a network is a torch module built from blocks, not str"):
         lower("model.safetensors")
+
+
+def test_networks_and_nodes_are_equal_to_themselves_alone():
+    one, two = lower(ImageNet()), lower(ImageNet())
+    assert one in [one] and one != two
+    assert one.graph in [one.graph] and one.graph != two.graph
+    for first, second in zip(one.graph.nodes, two.graph.nodes, strict=True):
+        assert isinstance(first == second, bool)
+    assert two in [one, two] and len({one, two, one}) == 2
+    assert len({one.graph, two.graph}) == 2
+    assert fingerprint(one.graph) == fingerprint(two.graph)

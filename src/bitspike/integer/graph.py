@@ -2,7 +2,8 @@
 
 A `Graph` is a list of nodes in the order of execution; each names the nodes it reads. Values that travel along
 the edges are integers [T, B, ...]: spikes (0/1), counts (sums of spikes), or pixels minus their zero point.
-What the nodes compute is defined in `integer.ops`.
+What the nodes compute is defined in `integer.ops`. Graphs, and nodes that hold arrays, are equal only to themselves;
+`bitspike.runtime.state.fingerprint` tells whether two graphs compute with the same integers.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Input:
     scale: float  # the real value of one unit, for the record; nothing is computed with it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fire:
     """The per-channel integers of a spiking layer, and the numbers all its channels share.
 
@@ -112,7 +113,7 @@ class PlainSkip:
     bound: int  # largest j
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WeightedSkip:
     """A second weighted sum joins: I += A' << shift[c], shift = f + s >= 0."""
 
@@ -121,7 +122,7 @@ class WeightedSkip:
     shift: Integers  # [C]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spiking:
     """One spiking layer: weighted sum, optional skip, membrane, spikes."""
 
@@ -155,7 +156,7 @@ class Flatten:
     source: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Readout:
     """logits = sum over t of (W x[t]) + bias; the largest wins, the lowest index at a tie.
 
@@ -176,7 +177,7 @@ class Readout:
 Node: TypeAlias = Input | Spiking | Pool | Flatten | Readout
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Graph:
     """Nodes in order of execution; the first is the input, the last the readout."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,9 @@ from bitspike.runtime.samples import checked, checked_step
 from bitspike.runtime.state import State
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IntegerNet:
-    """A finished network: what is evaluated, certified, saved and shipped.
+    """A finished network: what is evaluated, certified, saved and shipped. It is equal only to itself.
 
     graph   plain data, see `bitspike.integer.graph`
     notes   what lowering found worth saying (dead zones of slow leaks)
@@ -50,7 +50,7 @@ class IntegerNet:
         found = file.load(path)
         return IntegerNet(found.graph, found.notes, found.about)
 
-    def on(self, build: str | None = None, *, kernel: str = "auto", threads: int | None = None) -> IntegerNet:
+    def on(self, build: str | None = None, *, kernel: str = "auto", threads: SupportsIndex | None = None) -> IntegerNet:
         """The same network, run as asked.
 
         build: "reference" (torch), or a build of the engine ("avx512", "avx512f", "avx2", "baseline", "neon"); None is
@@ -92,7 +92,7 @@ class IntegerNet:
         return recorded
 
     def state(self) -> State:
-        """A state at rest for `step`; it can be reset and saved."""
+        """A state at rest for `step`; it can be reset, copied and saved."""
         return State(self.graph)
 
     def load_state(self, path: str | Path) -> State:
