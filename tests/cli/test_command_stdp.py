@@ -111,6 +111,10 @@ def test_export(run, cli, tmp_path):
     assert "int main" in (tmp_path / "made" / "stdp_selftest.c").read_text()
     shown = cli("export", "c", folder / "model.bsp", tmp_path / "made", "--force").out
     assert "stdp_present" in shown
+    named = cli("export", "c", folder, tmp_path / "named", "--name", "mine")
+    assert named.code == 2
+    assert "--name is mine; the C of an unsupervised network has names of its own" in named.err
+    assert not (tmp_path / "named").exists()
 
 
 def test_a_run_under_way_is_named(run, cli, tmp_path):

@@ -181,7 +181,23 @@ def test_folders_with_other_things_are_left_alone(tmp_path):
     assert (tmp_path / "c" / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["", "3d", "a-b", "é", "bitspike_net", "selftest", "Example", "x" * 61, "a b", 'x"'])
+def test_a_network_of_another_name_takes_the_place_of_an_earlier_one(tmp_path):
+    net = lower(EventNet().eval())
+    first = export_c(net, tmp_path, name="one")
+    mine = {"notes_selftest.c": "/* mine */", "notes.c": "/* mine */", "other.h": "/* mine */", "one.txt": "mine"}
+    for name, text in mine.items():
+        (tmp_path / name).write_text(text)
+    second = export_c(net, tmp_path, name="two", overwrite=True)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert set(first.files) - set(second.files) == {"one.c", "one.h", "one_selftest.c"}
+    assert left == {*second.files, *mine}
+    again = export_c(net, tmp_path, name="two", overwrite=True)
+    assert all((tmp_path / name).is_file() for name in again.files)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "3d", "a-b", "é", "bitspike_net", "selftest", "Example", "Firmware", "stdint", "x" * 61, "a b", 'x"']
+)
 def test_names_that_are_no_prefix_are_refused(tmp_path, name):
     with pytest.raises(ValueError, match="becomes the prefix of C functions and files"):
         export_c(lower(EventNet().eval()), tmp_path / "c", name=name)

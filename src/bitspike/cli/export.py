@@ -56,11 +56,11 @@ def c(
     Args:
         model: an integer network (.bsp, .nir), a model file (.safetensors), or the folder of a finished run.
         out: the folder to write, new or empty.
-        name: prefix of the C functions and files (default: the model's name).
+        name: prefix of the C functions and files (default: the model's name); not for unsupervised networks.
         data: take the self-test's samples from this data set (default: random samples).
         split: test or train.
         samples: how many samples the self-test holds.
-        force: write over an earlier export.
+        force: write over an earlier export; the network in it goes.
     """
     from bitspike.cli.opening import data_for
     from bitspike.cli.stdp import export_stdp, stdp_file
@@ -70,6 +70,11 @@ def c(
     output = Output(json, quiet)
     unsupervised = stdp_file(model)
     if unsupervised is not None:
+        if name is not None:
+            raise ValueError(
+                f"--name is {name}; the C of an unsupervised network has names of its own (stdp_init, stdp_network.h): "
+                "leave --name out"
+            )
         return export_stdp(
             output,
             unsupervised,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ _AS_THEY_ARE = (
     "firmware/mps2.ld",
 )
 _FILLED_IN = ("Makefile", "README.md", "example.c", "firmware/footprint.c")
-_TAKEN = frozenset(("selftest", "example", "host"))  # files of these names are written already
+_OURS = "Written by bitspike; do not edit."  # in the first line of what is made for a network
+# Files of these names are written already, or are headers that the sources include.
+_TAKEN = frozenset(("selftest", "example", "host", "firmware", "stddef", "stdint", "stdio"))
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def export_c(
     """Write a network as C99: its data, the code that runs it, a Makefile, an example, a self-test.
 
     name: prefix of files and functions, a C identifier. samples: images [B, C, H, W] or event counts
-    [T, B, C, H, W] for the self-test; without them some random ones. overwrite: replace an earlier export.
+    [T, B, C, H, W] for the self-test; without them some random ones. overwrite: replace an earlier export; its network
+    goes, also where it had another name, and files of others stay.
     Functions, files and sizes are explained in docs/reference/c-export.md.
     """
     target = Path(folder).expanduser()
@@ -88,6 +92,7 @@ def export_c(
     }
     for file, text in texts.items():
         atomic_write(target / file, text.encode("ascii"))
+    _remove_earlier(target, texts)
     return ExportReport(
         folder=str(target),
         name=name,
@@ -129,6 +134,20 @@ def _check_folder(target: Path, overwrite: bool) -> None:
         raise ValueError(f"{target} holds files that are no earlier export; give a new or empty folder")
     if not overwrite:
         raise ValueError(f"{target} holds an earlier export; give another folder, or ask to overwrite it (--force)")
+
+
+def _remove_earlier(target: Path, written: Container[str]) -> None:
+    """Remove the network of an earlier export that had another name."""
+    for test in target.glob("*_selftest.c"):
+        name = test.name.removesuffix("_selftest.c")
+        for file in (test, target / f"{name}.c", target / f"{name}.h"):
+            if file.name not in written and file.is_file() and _OURS in _first_line(file):
+                file.unlink()
+
+
+def _first_line(file: Path) -> str:
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        return opened.readline()
 
 
 def _checked_samples(graph: Graph, samples: NDArray[np.uint8]) -> NDArray[np.uint8]:
