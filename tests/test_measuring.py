@@ -172,3 +172,16 @@ def test_pixels_stay_pixels_behind_pools_and_flatten():
     assert table.energy is not None
     (readout,) = measure(Behind(layer=False), [dark]).rows
     assert (readout.static_input, readout.input_rate) == (True, None)
+
+
+def test_open_time_is_that_of_the_batches():
+    net, known = EventNet(time_steps=None, bias=False), EventNet(time_steps=3, bias=False)
+    table = measure(net, [events(3), events(3, seed=1)])
+    assert table.time_steps == 3
+    assert table.operations == measure(known, [events(3), events(3, seed=1)]).operations
+    assert str(table).startswith("EventNet, T = 3, one image")
+    for batches in (None, [events(3), events(2)]):
+        one = measure(net, batches)
+        assert (one.time_steps, one.to_dict()["time_steps"]) == (None, None)
+        assert str(one).startswith("EventNet, one step of any number\n")
+        assert one.operations.dense * 3 == table.operations.dense

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bitspike.block import Block, Readout, SpikingBlock, blocks_of
 from bitspike.block.base import in_mode, watching
-from bitspike.block.plain import Flatten, GlobalSumPool, ImageInput, MaxPool, SumPool
+from bitspike.block.plain import EventInput, Flatten, GlobalSumPool, ImageInput, MaxPool, SumPool
 from bitspike.block.to_integers import to_node
 from bitspike.cost import CostTable, LayerActivity, LayerCost, layer_activity
 from bitspike.cost.integers import Rates, bytes_of, narrowest, sums_of_windows
@@ -24,25 +24,43 @@ from bitspike.spec import FLOAT_BITS, WeightSpec
 
 
 def measure(net: nn.Module, batches: Iterable[Tensor | NDArray[np.uint8]] | None = None) -> CostTable:
-    """The cost table of a network; batches of uint8 samples, as its input takes them, add real firing rates."""
-    rates = None if batches is None else firing_rates(net, batches)
+    """The cost table of a network; batches of uint8 samples, as its input takes them, add real firing rates.
+
+    A network that takes any number of time steps has that of the batches; where there are none, or they differ, the
+    figures are those of one step.
+    """
+    rates, seen = (None, set()) if batches is None else _observed(net, batches)
+    steps = time_steps_of(net) or (seen.pop() if len(seen) == 1 else None)
     name = str(getattr(net, "model_name", type(net).__name__))
-    return CostTable(name, tuple(describe(net, rates)), time_steps=trace(net)[0].shape[0])
+    return CostTable(name, tuple(describe(net, rates)), time_steps=steps)
+
+
+def time_steps_of(net: nn.Module) -> int | None:
+    """For how many time steps a network is made; None: any number."""
+    entry = trace(net)[0]
+    return None if isinstance(entry.block, EventInput) and entry.block.time_steps is None else entry.shape[0]
+
+
+def firing_rates(net: nn.Module, batches: Iterable[Tensor | NDArray[np.uint8]]) -> dict[str, Rates]:
+    """Mean values that every weighted layer reads and gives in eval mode, over all samples."""
+    return _observed(net, batches)[0]
 
 
 @torch.no_grad()
-def firing_rates(net: nn.Module, batches: Iterable[Tensor | NDArray[np.uint8]]) -> dict[str, Rates]:
-    """Mean values that every weighted layer reads and gives in eval mode, over all samples."""
+def _observed(net: nn.Module, batches: Iterable[Tensor | NDArray[np.uint8]]) -> tuple[dict[str, Rates], set[int]]:
+    """Firing rates, and the numbers of time steps that the batches had."""
     if isinstance(batches, Tensor | np.ndarray):
         raise TypeError("batches is one array; give a list of batches, [samples] for a single one")
     device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
     names = {id(block): name for name, block in blocks_of(net)}
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     sizes: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    steps: set[int] = set()
 
     def note(block: Block, operands: tuple[Tensor, ...], result: Tensor) -> None:
         if not isinstance(block, SpikingBlock | Readout):
             return
+        steps.add(operands[0].shape[0])
         values = (operands[0], operands[1] if len(operands) > 1 else None, result)
         for place, value in enumerate(values):
             if value is not None:
@@ -58,7 +76,8 @@ def firing_rates(net: nn.Module, batches: Iterable[Tensor | NDArray[np.uint8]]) 
     def mean(name: str, place: int) -> float:
         return sums[name][place] / sizes[name][place]
 
-    return {name: Rates(mean(name, 0), mean(name, 1) if sizes[name][1] else None, mean(name, 2)) for name in sums}
+    rates = {name: Rates(mean(name, 0), mean(name, 1) if sizes[name][1] else None, mean(name, 2)) for name in sums}
+    return rates, steps
 
 
 def describe(net: nn.Module, rates: dict[str, Rates] | None = None) -> list[LayerCost]:

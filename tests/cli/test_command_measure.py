@@ -2,10 +2,14 @@
 
 import sys
 
+import numpy as np
 import pytest
 
-from bitspike import create_model
+from bitspike import create_model, lower
+from bitspike.cli.measure import _measure_integers
+from bitspike.data import Dataset
 from bitspike.measuring import measure
+from networks import EventNet
 
 
 def test_a_name_in_other_bits(cli):
@@ -72,6 +76,18 @@ def test_event_networks_are_measured_on_their_own_binning(cli, trained, event_ro
     assert found["time_steps"] == 3
     assert found["samples"] == 6
     assert found["layers"][0]["input_rate"] is not None
+
+
+def test_open_time_is_that_of_the_samples(cli, tmp_path):
+    net = lower(EventNet(time_steps=None, bias=False))
+    net.save(tmp_path / "open.bsp")
+    found = cli("measure", "open.bsp")
+    assert "one step of any number" in found.out
+    assert "operations for one time step" in found.out
+    assert cli("measure", "open.bsp", "--json").json["time_steps"] is None
+    data = Dataset("made", "test", np.ones((4, 5, 2, 4, 4), np.uint8), np.zeros(4, np.int64), 3, bound=3)
+    table = _measure_integers(net, "open", data, 1).table
+    assert (table.time_steps, table.operations.time_steps) == (5, 5)
 
 
 def test_a_file_is_complete_and_takes_no_settings(cli, trained):

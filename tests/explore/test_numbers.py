@@ -1,13 +1,16 @@
 """Numbers of candidates agree with what `measure` and `evaluate` say of the same network."""
 
+import numpy as np
 import pytest
 import torch
 from settings import float_net, stripes
 
 from bitspike import lower, measure
+from bitspike.data import Dataset
 from bitspike.explore.numbers import check_objectives, latency, numbers_of
 from bitspike.ptq import calibrate_
 from bitspike.train import evaluate
+from networks import EventNet, events
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +53,12 @@ def test_objectives_that_cannot_be(given):
 
 def test_objectives():
     assert check_objectives(["memory", "accuracy"]) == ("memory", "accuracy")
+
+
+def test_open_time_is_that_of_the_data():
+    inputs = np.moveaxis(events(3, 4).numpy(), 1, 0)
+    data = Dataset("made", "test", inputs, np.zeros(4, np.int64), 3, bound=3)
+    nets = [lower(EventNet(time_steps=steps, bias=False)) for steps in (3, None)]
+    known, open_time = (numbers_of(net, data, ("operations", "energy")) for net in nets)
+    assert open_time["operations"] == known["operations"] > 0
+    assert open_time["energy"] == known["energy"]

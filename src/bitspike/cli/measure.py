@@ -172,8 +172,7 @@ def _measure(
 ) -> Measured:
     from bitspike.cli.opening import has_integer_form, lowered, open_integers
     from bitspike.cost import CostTable
-    from bitspike.lowering import trace
-    from bitspike.measuring import activity, describe, firing_rates
+    from bitspike.measuring import activity, describe, firing_rates, time_steps_of
 
     opened = open_integers(Path(model)) if _is_file(model) else None
     if opened is not None:
@@ -184,7 +183,8 @@ def _measure(
     rates = None if data is None else firing_rates(net.to(place), _batches(net, data, place))
     net.cpu()
     name = str(getattr(net, "model_name", type(net).__name__))
-    table = CostTable(name, tuple(describe(net, rates)), time_steps=trace(net)[0].shape[0])
+    seen = None if data is None else data.time_steps
+    table = CostTable(name, tuple(describe(net, rates)), time_steps=time_steps_of(net) or seen)
     notes: list[str] = []
     if has_integer_form(net):
         notes += lowered(net).notes
@@ -207,7 +207,8 @@ def _measure_integers(net: IntegerNet, name: str, data: Dataset | None, batch: i
         check_samples(data, "images" if entry.kind == "image" else "events", entry.shape, entry.time_steps)
         rates = firing_rates(net, (inputs for inputs, _ in data.batches(_AT_ONCE)))
     rows = tuple(describe_graph(net.graph, rates))
-    table = CostTable(name, rows, time_steps=net.graph.readout.time_steps, batch=batch)
+    seen = None if data is None else data.time_steps
+    table = CostTable(name, rows, time_steps=entry.time_steps or seen, batch=batch)
     float_form = "its float form is taken to have had a batch norm in every spiking layer, and no other bias"
     return Measured(table, [] if rates is None else activity_of_graph(net.graph, rates), [*net.notes, float_form])
 

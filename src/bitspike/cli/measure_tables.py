@@ -66,7 +66,8 @@ def _operations(output: Output, costs: CostTable) -> None:
         ("without skipping zeros", amount(counted.dense)),
         ("energy, an estimate", "needs firing rates: --data NAME" if energy is None else joules(energy.joules)),
     ]
-    output.show(table("", ("operations for one image, all time steps", ""), rows))
+    shown = "one time step" if costs.time_steps is None else "one image, all time steps"
+    output.show(table("", (f"operations for {shown}", ""), rows))
     if energy is not None:
         output.show("energy assumes:", *(f"  {assumption}" for assumption in energy.assumptions))
 

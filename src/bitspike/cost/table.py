@@ -18,11 +18,14 @@ from bitspike.cost.text import as_text
 
 @dataclass(frozen=True)
 class CostTable:
-    """The layers of one network and their totals; `print` shows both."""
+    """The layers of one network and their totals; `print` shows both.
+
+    time_steps: of one image; None where the network takes any number, and operations and energy are those of one step.
+    """
 
     name: str
     rows: tuple[LayerCost, ...]
-    time_steps: int
+    time_steps: int | None
     batch: int = 1
 
     def __str__(self) -> str:
@@ -43,15 +46,19 @@ class CostTable:
         """Bytes of the same network in 32-bit floats."""
         return memory(as_float(self.rows), batch=self.batch)
 
+    @property
+    def _steps(self) -> int:
+        return 1 if self.time_steps is None else self.time_steps
+
     @cached_property
     def operations(self) -> Operations:
         """Operations of one image."""
-        return operations(self.rows, self.time_steps)
+        return operations(self.rows, self._steps)
 
     @cached_property
     def energy(self) -> Energy | None:
         """Energy of one image, or None where firing rates were not measured."""
-        return None if self.operations.synaptic is None else energy(self.rows, self.time_steps)
+        return None if self.operations.synaptic is None else energy(self.rows, self._steps)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: one entry a layer (row, bytes, operations), and the totals."""

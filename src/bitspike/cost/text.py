@@ -16,7 +16,8 @@ LEFT = (0, 1, 2)
 
 def title(costs: CostTable) -> str:
     """What the numbers are of."""
-    return f"{costs.name}, T = {costs.time_steps}, one image" + (f", batch {costs.batch}" if costs.batch > 1 else "")
+    shown = "one step of any number" if costs.time_steps is None else f"T = {costs.time_steps}, one image"
+    return f"{costs.name}, {shown}" + (f", batch {costs.batch}" if costs.batch > 1 else "")
 
 
 def layer_lines(costs: CostTable) -> list[tuple[str, ...]]:

@@ -49,7 +49,9 @@ def numbers_of(net: IntegerNet, data: Dataset, objectives: Sequence[str], *, bat
     if {"operations", "energy"} & set(objectives):
         first = data.subset(slice(0, RATE_SAMPLES))
         rates = firing_rates(net, (np.ascontiguousarray(inputs) for inputs, _ in first.batches(64)))
-    table = CostTable("", tuple(describe_graph(net.graph, rates)), time_steps=_time_steps(net))
+    table = CostTable(
+        "", tuple(describe_graph(net.graph, rates)), time_steps=net.graph.input.time_steps or data.time_steps
+    )
     numbers: dict[str, Any] = {
         "accuracy": found.accuracy,
         "correct": found.correct,
@@ -85,7 +87,3 @@ def latency(compute: Callable[[NDArray[Any]], object], data: Dataset, calls: int
         compute(sample)
         taken.append(time.thread_time() - began)
     return statistics.median(taken)
-
-
-def _time_steps(net: IntegerNet) -> int:
-    return net.graph.input.time_steps or net.graph.readout.time_steps
