@@ -339,3 +339,27 @@ def test_a_way_that_depends_on_values_is_refused():
     net = DependsOnValues("1w2u")
     with pytest.raises(ValueError, match="forward takes another way for another sample"):
         lower(net)
+
+
+def test_an_input_layer_that_is_defined_late_is_noted():
+    class Late(nn.Module):
+        def __init__(self, order):
+            super().__init__()
+            self.input = ImageInput((1, 4, 4), time_steps=2, mean=0.5, std=0.25)
+            layers = {"second": SpikingConv2d(3, 3), "first": SpikingConv2d(1, 3)}
+            for name in order:
+                self.add_module(name, layers[name])
+            self.flatten, self.readout = Flatten(), Readout(48, 2)
+
+        def forward(self, images):
+            return self.readout(self.flatten(self.second(self.first(self.input(images)))))
+
+    for order, notes in ((("first", "second"), 0), (("second", "first"), 1)):
+        net = Late(order)
+        quantize_(net, "1w2u")
+        found = [note for note in lower(net.eval()).notes if "reads the input" in note]
+        assert len(found) == notes
+    assert found == [
+        "first reads the input with 1-bit weights, while second, which is defined before it, has the 8 bits of an end; "
+        "define first first"
+    ]

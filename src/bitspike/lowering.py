@@ -140,7 +140,7 @@ def lower(net: nn.Module) -> IntegerNet:
     for text, slow in notes.items():
         if slow:
             warnings.warn(text, DeadZoneWarning, stacklevel=2)
-    return IntegerNet(graph.Graph(nodes), tuple(notes))
+    return IntegerNet(graph.Graph(nodes), (*notes, *_mistaken_end(net, steps)))
 
 
 def _refuse_open_time(steps: list[Step]) -> None:
@@ -216,6 +216,18 @@ def _inner_node(step: Step, source: str, ranges: dict[str, Range]) -> graph.Node
         case Flatten():
             return graph.Flatten(name, source)
     raise ValueError(f"{name} is a {type(block).__name__}, which lowering does not know")
+
+
+def _mistaken_end(net: nn.Module, steps: list[Step]) -> list[str]:
+    """A note where the layer that reads the input is not the first one defined, which `quantize_` takes for that."""
+    defined = [(name, block) for name, block in blocks_of(net) if isinstance(block, SpikingBlock | Readout)]
+    (name, taken), first = defined[0], next(step for step in steps if isinstance(step.block, SpikingBlock | Readout))
+    if not isinstance(first.block, SpikingBlock) or taken.weight_spec == first.block.weight_spec:
+        return []
+    return [
+        f"{first.name} reads the input with {first.block.weight_spec.bits}-bit weights, while {name}, which is defined "
+        f"before it, has the {taken.weight_spec.bits} bits of an end; define {first.name} first"
+    ]
 
 
 def _dead_zones(steps: list[Step]) -> dict[str, bool]:
