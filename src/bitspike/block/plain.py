@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,10 +17,13 @@ class ImageInput(Block):
 
     zero_point = round(255 mean) per colour; scale = 1 / (255 std), one for all colours, belongs into the first
     layer's input_scale. The result is one image seen T times, so the first layer sums it once.
+
+    mean: one number, or one a colour.
     """
 
-    def __init__(self, shape: tuple[int, int, int], *, mean: tuple[float, ...], std: float, time_steps: int) -> None:
+    def __init__(self, shape: Sequence[int], *, mean: float | Sequence[float], std: float, time_steps: int) -> None:
         super().__init__()
+        mean = tuple(mean) if isinstance(mean, Sequence) else (float(mean),) * shape[0]
         if len(shape) != 3 or len(mean) != shape[0]:
             raise ValueError(f"ImageInput: shape is {shape}, mean is {mean}; needed: (C, H, W) and one mean per colour")
         if not all(0 <= value <= 1 for value in mean):
@@ -45,7 +50,7 @@ class ImageInput(Block):
 class EventInput(Block):
     """uint8 event counts [T, B, C, H, W], each at most `bound`, to the same numbers as float."""
 
-    def __init__(self, shape: tuple[int, int, int], *, bound: int, time_steps: int | None = None) -> None:
+    def __init__(self, shape: Sequence[int], *, bound: int, time_steps: int | None = None) -> None:
         super().__init__()
         if len(shape) != 3:
             raise ValueError(f"EventInput: shape is {shape}; needed: (C, H, W)")
