@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -116,7 +117,9 @@ def test_pools_have_true_gradients():
 
 
 def test_one_mean_is_that_of_every_colour():
-    one, each = (ImageInput([3, 4, 4], mean=mean, std=0.25, time_steps=1) for mean in (0.5, (0.5, 0.5, 0.5)))
+    one, each = (
+        ImageInput([3, 4, 4], mean=mean, std=0.25, time_steps=1) for mean in (np.float32(0.5), np.full(3, 0.5))
+    )
     assert one.zero_point == each.zero_point == (128, 128, 128)
     with pytest.raises(ValueError, match="one mean per colour"):
         ImageInput((3, 4, 4), mean=(0.5, 0.5), std=0.25, time_steps=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,7 +24,8 @@ class ImageInput(Block):
 
     def __init__(self, shape: Sequence[int], *, mean: float | Sequence[float], std: float, time_steps: int) -> None:
         super().__init__()
-        mean = tuple(mean) if isinstance(mean, Sequence) else (float(mean),) * shape[0]
+        means = np.asarray(mean, dtype=np.float64)
+        mean = tuple(np.broadcast_to(means, (shape[0],)).tolist() if means.ndim == 0 else means.tolist())
         if len(shape) != 3 or len(mean) != shape[0]:
             raise ValueError(f"ImageInput: shape is {shape}, mean is {mean}; needed: (C, H, W) and one mean per colour")
         if not all(0 <= value <= 1 for value in mean):
