@@ -1,5 +1,7 @@
 """Candidates: what is made of choices, and that it is the same every time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -78,6 +80,20 @@ def test_candidates_that_train(scheme):
     assert made.quant == plain.quant
     other = make_candidate(shared, 2, {"scheme": scheme})  # another number, another order of samples
     assert parts(made.integers.graph) != parts(other.integers.graph)
+
+
+def test_candidates_of_another_network_in_the_same_folder_train_anew(tmp_path):
+    shared = setting({"base": "4w4u", "scheme": ["itq"]}, folder=tmp_path)
+    other = float_net()
+    with torch.no_grad():
+        other.conv1.weight[0, 0, 0, 0] += 1.0
+    choices = {"scheme": "itq"}
+    for kept in (shared, replace(shared, net=other)):
+        alone = make_candidate(replace(kept, folder=None), 0, choices)
+        for _ in range(2):  # the second time it is read
+            assert parts(make_candidate(kept, 0, choices).integers.graph) == parts(alone.integers.graph)
+    folders = sorted(path.name for path in (tmp_path / "candidates").iterdir())
+    assert [name[:6] for name in folders] == ["00000-", "00000-"]
 
 
 def test_fresh_weights_need_a_network_that_can_be_built_anew():

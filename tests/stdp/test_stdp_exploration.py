@@ -78,6 +78,15 @@ def test_learning_in_integers_is_a_run_of_its_own(subject):
     np.testing.assert_array_equal(made.labels.label, alone.labels.label)
 
 
+def test_candidates_of_other_samples_in_the_same_folder_learn_anew(subject, tmp_path):
+    choices = {"scheme": "itq-scratch", "bits.weight": 6, "bits.rounding": "truncation"}
+    fewer = replace(subject, training=subject.training.subset(slice(0, 300)))
+    for shared in (subject, fewer):
+        alone = shared.make(0, choices).network
+        kept = replace(shared, folder=tmp_path).make(0, choices).network
+        np.testing.assert_array_equal(kept.state.weights, alone.state.weights)
+
+
 def test_the_same_table_with_any_number_of_workers_and_after_a_stop(trained, spots, tmp_path):
     one = _explored(trained, spots)
     assert len(one.finished) == 8

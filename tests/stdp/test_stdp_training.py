@@ -6,7 +6,7 @@ import pytest
 from stdp_samples import assert_same_state
 
 from bitspike.interrupt import TrainingStopped
-from bitspike.stdp import StdpBits, StdpRecipe, load, train_stdp
+from bitspike.stdp import StdpBits, StdpRecipe, evaluate, load, train_stdp
 from bitspike.stdp.training import MODEL_FILE, STATE_FILE, order_of_pass
 
 
@@ -65,6 +65,19 @@ def test_another_run_in_the_folder_is_refused(recipe, spots, tmp_path):
         train_stdp(recipe(passes=1), train.subset(slice(0, 500)), out=tmp_path)
     fresh = train_stdp(recipe(passes=2), train, out=tmp_path, resume=False)
     assert load(tmp_path / MODEL_FILE).state.images == fresh.network.state.images == 1200
+
+
+def test_a_finished_run_is_tested_where_it_was_not(recipe, spots, tmp_path):
+    train, test = spots
+    plan = recipe(network={"bits": StdpBits(4)}, passes=1)
+    train_stdp(plan, train, out=tmp_path)
+    found = train_stdp(plan, train, test=test, out=tmp_path)
+    assert found.resumed
+    assert found.results["test_accuracy"] == evaluate(found.network, test).accuracy
+    about = load(tmp_path / MODEL_FILE).about
+    assert about["results"] == found.results
+    assert (about["data"]["fingerprint"], about["data"]["test_fingerprint"]) == (train.fingerprint, test.fingerprint)
+    assert train_stdp(plan, train, test=test, out=tmp_path).results == found.results  # and not tested again
 
 
 def test_classes_without_a_neuron_are_reported(recipe, spots):
