@@ -1,12 +1,15 @@
 """`bitspike explore`: the table, going on, and what is refused."""
 
+import contextlib
 import json
 import shutil
 import sys
 
 import pytest
 
+from bitspike.cli.explored import Begun
 from bitspike.explore.explore import read_table
+from bitspike.explore.storage import kept
 
 ONE = ("--base", "8w8u", "--try", "weight.bits=4")
 
@@ -70,6 +73,56 @@ def test_options_beside_resume_are_refused(cli, copy):
     done = cli("explore", "--resume", copy, "--seed", "3", "--try", "weight.bits=2")
     assert done.code == 2
     assert "leave out --try, --seed" in done.err
+
+
+def test_a_database_its_name_and_haste_are_remembered(cli, trained, tmp_path):
+    given = ("--storage", "sqlite:///s.db", "--name", "mine", "--asynchronous")
+    assert cli("explore", trained["float"], *ONE, *given, "--out", "run", "--quiet").code == 0
+    before = table(tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "deep" / "run")
+    with contextlib.chdir(tmp_path / "deep"):  # the file of SQLite is told from the root
+        done = cli("explore", "--resume", "run", "--json")
+    assert done.code == 0, done.err
+    assert table(tmp_path / "deep" / "run") == before
+    assert not (tmp_path / "run" / "study.journal").exists()
+    assert not (tmp_path / "deep" / "s.db").exists()
+    other = cli("explore", "--resume", "run", "--storage", "sqlite:///other.db")
+    assert other.code == 2
+    assert "--storage is sqlite:///other.db, but the exploration was begun in sqlite:////" in other.err
+    assert cli("explore", "--resume", "run", "--storage", "sqlite:///s.db").code == 0
+    assert cli("pick", "run", "--number", "0", "--samples", "5").code == 0
+
+
+def test_a_database_holds_many_explorations(cli, trained):
+    same = ("explore", trained["float"], "--storage", "sqlite:///s.db", "--base", "8w8u")
+    assert cli(*same, "--try", "weight.bits=4", "--out", "one", "--quiet").code == 0
+    refused = cli(*same, "--try", "weight.bits=5", "--out", "two", "--quiet")
+    assert "choose another folder or name" in refused.err
+    assert cli(*same, "--try", "weight.bits=5", "--out", "two", "--name", "two", "--quiet").code == 0
+
+
+def test_passwords_are_not_kept(tmp_path):
+    for url in ("postgresql://me:secret@host/db", "postgresql://host/db?user=me&password=secret"):
+        begun = Begun("digits", {}, ["accuracy"], storage=kept(url))
+        assert "secret" not in begun.storage
+        assert begun.database(url) == url
+        with pytest.raises(ValueError, match="whose password is not kept; give it with --storage"):
+            begun.database(None)
+        with pytest.raises(ValueError, match="was begun in its folder, without a database") as caught:
+            Begun("digits", {}, ["accuracy"]).database(url)
+        assert "secret" not in str(caught.value)
+
+
+def test_who_joins_is_told_of_no_page(cli, trained, tmp_path):
+    same = ("explore", trained["float"], *ONE, "--storage", "sqlite:///s.db")
+    assert cli(*same, "--out", "first", "--quiet").code == 0
+    done = cli(*same, "--join", "--out", "second")
+    assert done.code == 0
+    assert "joining 'exploration' in sqlite:///s.db" in done.err
+    assert "1 candidate\n" in done.out
+    assert "pick" not in done.out + done.err
+    assert not (tmp_path / "second" / "exploration.html").exists()
+    assert cli(*same, "--join", "--out", "second", "--json").json["page"] is None
 
 
 def test_a_first_try_that_was_refused_may_be_mended(cli, trained, tmp_path):

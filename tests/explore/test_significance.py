@@ -19,6 +19,11 @@ def found(tmp_path_factory):
     return swept
 
 
+def test_a_database_holds_both_of_its_tables(found, tmp_path):
+    options = {"validation": stripes(60, seed=1), "calibration": (2, 24), "storage": f"sqlite:///{tmp_path}/s.db"}
+    assert significance(float_net(), stripes(96), **options) == found
+
+
 def test_one_curve_for_each_group_and_layer(found):
     names = {curve.name for curve in found.curves}
     assert {"weights", "ends", "membrane", "leak", "conv1 weights", "conv1 membrane", "readout weights"} <= names

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from bitspike.cli.explored import STUDY
 from bitspike.cli.options import Download, Flag, Json, Quiet, Root, at_least
 from bitspike.cli.output import Output, table
 from bitspike.cli.program import command
@@ -40,6 +41,7 @@ def explore(
     on: str = "local",
     asynchronous: Annotated[bool, Flag] = False,
     storage: str | None = None,
+    name: str = STUDY,
     join: Annotated[bool, Flag] = False,
     out: Path | None = None,
     resume: Path | None = None,
@@ -77,7 +79,9 @@ def explore(
         workers: processes; the table is the same with any number.
         on: local, ray (a cluster begun here), auto or ray://HOST:PORT (one that runs).
         asynchronous: wait for no generation; faster, and the table then depends on who was faster.
-        storage: URL of a database that several machines share, such as postgresql://HOST/NAME.
+        storage: URL of a database that several machines share, such as postgresql://HOST/NAME; --resume knows it but
+            for a password, which is not kept.
+        name: of the exploration in that database, which may hold many.
         join: take candidates of an exploration that was begun elsewhere in that storage.
         out: folder of the exploration (default: runs/explore-MODEL).
         resume: go on in this folder, with the model and all else that it was begun with.
@@ -98,6 +102,7 @@ def explore(
     from bitspike.explore import explore as run
     from bitspike.explore.page import write_page
     from bitspike.explore.stdp_space import StdpSpace
+    from bitspike.explore.storage import kept, shown
     from bitspike.train import read_header
 
     output = Output(json, quiet)
@@ -126,10 +131,12 @@ def explore(
                 ("--train", train, None),
                 ("--early-stop", early_stop, False),
                 ("--seed", seed, 0),
+                ("--asynchronous", asynchronous, False),
+                ("--name", name, STUDY),
                 ("--out", out, None),
             ]
         )
-        begun = replace(begun, trials=trials or begun.trials)
+        begun, database = replace(begun, trials=trials or begun.trials), begun.database(storage)
     elif model is not None:
         unsupervised = stdp_file(model)
         source = unsupervised or model_path(model)
@@ -149,13 +156,20 @@ def explore(
             recipe,
             list(train or []),
             early_stop,
+            storage="" if storage is None else kept(storage),
+            name=name,
+            asynchronous=asynchronous,
         )
+        database = storage
         begun.write(folder, source)
         _keep_significance(space, folder)
     found = opened(begun, folder, root=data_root, download=download)
     if told := found.note(folder if model is None else model):
         output.note(told)
-    output.note(f"exploring in {folder}; it goes on there if it is stopped")
+    if join and database is not None:
+        output.note(f"joining {begun.name!r} in {shown(database)}")
+    else:
+        output.note(f"exploring in {folder}; it goes on there if it is stopped")
     result = run(
         **found.explored(),
         space=begun.space,
@@ -167,15 +181,19 @@ def explore(
         seed=begun.seed,
         workers=workers,
         on=on,
-        asynchronous=asynchronous,
+        asynchronous=begun.asynchronous,
         out=folder,
-        storage=storage,
+        storage=database,
+        name=begun.name,
         join=join,
         watch=Progress(output).changed,
     )
+    _show_front(output, result)
+    if join:  # the table is kept by the process that began it
+        output.finish({"folder": str(folder), "picture": None, "page": None, **result.to_dict()})
+        return 0
     picture = draw_front(result, folder)
     page = write_page(folder, result)
-    _show_front(output, result)
     output.show(f"{page}: all candidates")
     without_picture(output, picture)
     output.hint(f"next: {command('pick', folder, '--within', '1%', '--smallest')}")

@@ -24,6 +24,8 @@ BLOCKS, UNSUPERVISED = "start.safetensors", "start.bsp"
 """What the copy of the model is called, by its kind."""
 
 FURTHER_EPOCHS = 5
+STUDY = "exploration"
+"""What a study is called in a database where nobody says."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Begun:
     """What an exploration was begun with; paths apart, which may be others on another machine.
 
     data: the data set's name; validation: share of the train split, where the model's recipe has none; recipe: a
-    recipe's name or path for candidates that train, "" for the model's own; train: changes of its `train` table.
+    recipe's name or path for candidates that train, "" for the model's own; train: changes of its `train` table;
+    storage: URL of a database without its password, "" for the folder; name: of the study in there.
     """
 
     data: str
@@ -47,6 +50,22 @@ class Begun:
     train: list[str] = field(default_factory=list)
     early_stop: bool = False
     statistics: bool = True
+    storage: str = ""
+    name: str = STUDY
+    asynchronous: bool = False
+
+    def database(self, given: str | None) -> str | None:
+        """The URL of the database to go on in; given: the one on the command line, which brings the password."""
+        from bitspike.explore.storage import HIDDEN, kept, shown
+
+        if given is not None and kept(given) != self.storage:
+            where = f"in {self.storage}" if self.storage else "in its folder, without a database"
+            raise ValueError(f"--storage is {shown(given)}, but the exploration was begun {where}; it goes on there")
+        if given is None and HIDDEN in self.storage:
+            raise ValueError(
+                f"the exploration was begun in {self.storage}, whose password is not kept; give it with --storage"
+            )
+        return given or self.storage or None
 
     def write(self, folder: Path, model: Path) -> None:
         """Into a folder that holds none, with a copy of the model; a folder that was begun otherwise is refused.

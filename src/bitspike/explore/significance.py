@@ -126,10 +126,13 @@ class Significance:
         return Significance(baseline, float(plain["widest"]), curves, str(plain["start"]))
 
 
-def significance(net: nn.Module, data: Dataset, *, out: str | Path | None = None, **options: Any) -> Significance:
+def significance(
+    net: nn.Module, data: Dataset, *, out: str | Path | None = None, name: str = "significance", **options: Any
+) -> Significance:
     """Sweep the bits of one group, and of one layer, at a time; `options` are those of `explore`, such as workers.
 
     out: a folder; the two tables are kept below it, and a killed sweep goes on from there.
+    name: of the sweep in a database (`storage`), where it is two studies, NAME-groups and NAME-layers.
     """
     curves: list[Curve] = []
     for part in ("groups", "layers"):  # apart, since a layer's own bits would stand above its group's
@@ -141,7 +144,7 @@ def significance(net: nn.Module, data: Dataset, *, out: str | Path | None = None
         widths = {name: list(_WIDTHS[group]) for name, (group, _) in dimensions.items()}
         space = Space(widths, {"bits": f"{WIDEST}w{WIDEST}u"})
         place = None if out is None else Path(out) / part
-        found = explore(net, data, space, sampler="one-at-a-time", out=place, **options)
+        found = explore(net, data, space, sampler="one-at-a-time", out=place, name=f"{name}-{part}", **options)
         curves += _curves(found, dimensions)
     return Significance(found.baseline, found.row(0).accuracy, tuple(curves), found.start)
 

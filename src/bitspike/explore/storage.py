@@ -14,6 +14,8 @@ from typing import Any
 
 JOURNAL = "study.journal"
 IN_MEMORY = "memory"
+HIDDEN = "***"
+"""What stands for a password."""
 
 
 @contextmanager
@@ -50,7 +52,13 @@ def storage_errors(where: str | Path) -> Iterator[None]:
 
 def shown(where: str | Path) -> str:
     """A storage as it may be printed: without the password."""
-    return re.sub(r"(://[^:/@]*:)[^/]*@", r"\1***@", str(where))
+    without = re.sub(r"(://[^:/@]*:)[^/]*@", rf"\1{HIDDEN}@", str(where))
+    return re.sub(r"([?&]password=)[^&]*", rf"\1{HIDDEN}", without)
+
+
+def kept(url: str) -> str:
+    """A storage as it may be written down: without the password, SQLite's file told from the root."""
+    return shown(re.sub(r"^(sqlite[^:]*:///)(?=[^/:])", lambda found: f"{found[1]}{Path.cwd()}/", url))
 
 
 def _first_line(error: BaseException) -> str:
