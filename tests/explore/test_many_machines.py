@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from kills import begun, ended, joining
 
-from bitspike.explore import explore, store
-from studies import LARGE, forked, run, small, table
+from bitspike.explore import executor, explore, leader, search, store
+from studies import LARGE, SPACE, forked, run, small, table
 
 SAMPLED = {"space": LARGE, "sampler": "nsga2", "trials": 18, "generation": 6}
 
@@ -100,6 +100,70 @@ def test_asynchronously_on_a_database(sqlite, tmp_path):
             process.join(90)
             assert process.exitcode == 0
     assert Counter(begun(tmp_path / "leader") + begun(tmp_path / "worker")) == Counter(range(18))
+
+
+def _refused_while_one_leads(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second leader comes while the first evaluates, and evaluates nothing."""
+    evaluated, before = [], executor.evaluate_candidate
+
+    def once(setting, number, *arguments):
+        if not evaluated:
+            with pytest.raises(ValueError, match=r"another process explores 'exploration' in .*join it .*--join"):
+                run(storage=storage)
+            run(storage=storage, name="another", space=SPACE | {"weight.bits": [3]}, trials=1)
+        evaluated.append(number)
+        return before(setting, number, *arguments)
+
+    def other(setting, number, *arguments):
+        return (
+            once(setting, number, *arguments)
+            if setting.space.dimensions == SPACE
+            else before(setting, number, *arguments)
+        )
+
+    monkeypatch.setattr(executor, "evaluate_candidate", other)
+    rows = run(storage=storage)
+    assert sorted(evaluated) == list(range(len(rows)))
+    assert run(storage=storage) == rows  # once the first has ended, the next may begin at once
+
+
+def test_a_second_leader_is_refused_on_sqlite(sqlite, monkeypatch):
+    _refused_while_one_leads(sqlite, monkeypatch)
+
+
+@pytest.fixture
+def beating(monkeypatch):
+    """Leaders by signs of life, which are quick, on SQLite as on other databases."""
+    monkeypatch.setattr(store.Store, "leader_lock", lambda self: None)
+    monkeypatch.setattr(search, "BEAT", 0.05)
+    monkeypatch.setattr(search, "STALE", 5.0)
+    monkeypatch.setattr(leader, "SETTLE", 0.0)
+
+
+def test_a_second_leader_is_refused_by_signs_of_life(sqlite, monkeypatch, beating):
+    _refused_while_one_leads(sqlite, monkeypatch)
+
+
+def test_a_leader_that_was_killed_is_followed_after_a_while(sqlite, monkeypatch, beating, caplog):
+    monkeypatch.setattr(search, "STALE", 0.3)
+    rows = run(storage=sqlite)
+    left = store.open_store(
+        sqlite, "exploration", store.stored_identity(sqlite, "exploration"), SPACE, ("accuracy", "memory")
+    )
+    assert left.leader == ""
+    left.set_leader("gone:1:0")
+    assert run(storage=sqlite) == rows
+    assert any("waiting up to 0.3 seconds" in record.getMessage() for record in caplog.records)
+
+
+def test_of_two_leaders_that_begin_at_once_one_goes(sqlite, monkeypatch, beating):
+    run(storage=sqlite)
+    monkeypatch.setattr(leader.time, "sleep", lambda seconds: leader_of.set_leader("other:2:0"))
+    leader_of = store.open_store(
+        sqlite, "exploration", store.stored_identity(sqlite, "exploration"), SPACE, ("accuracy", "memory")
+    )
+    with pytest.raises(ValueError, match="another process explores"):
+        run(storage=sqlite)
 
 
 def test_one_that_joins_what_nobody_begins_says_so(sqlite, monkeypatch, caplog):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import fcntl
 import json
 import logging
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from bitspike.data import Dataset, split_validation
 from bitspike.explore.evaluate import Subject
 from bitspike.explore.executor import Executor, InProcess, LocalProcesses
 from bitspike.explore.exploration import Exploration
+from bitspike.explore.leader import leading, leading_folder
 from bitspike.explore.numbers import check_objectives
 from bitspike.explore.proposals import Proposer, chosen_sampler
 from bitspike.explore.search import Search
@@ -222,22 +221,19 @@ def _executor(subject: Subject, workers: int, on: str) -> Executor:
 def _store(
     storage: str | None, folder: Path | None, name: str, identity: dict[str, Any], subject: Subject, *, join: bool
 ) -> Iterator[Store]:
-    """The store, and for a folder the right to be the only one that writes there."""
+    """The store, and for all but those that join the right to be the only one that proposes."""
     shape = identity, subject.space.dimensions, subject.objectives
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    if storage is not None or folder is None:
-        yield join_store(storage, name, *shape) if join and storage else open_store(storage or IN_MEMORY, name, *shape)
-        return
-    lock = os.open(folder / "leader.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process explores in {folder}; wait for it, or choose another folder") from None
-        yield open_store(folder, name, *shape)
-    finally:
-        os.close(lock)
+    if storage is None:
+        with nullcontext() if folder is None else leading_folder(folder):
+            yield open_store(folder or IN_MEMORY, name, *shape)
+    elif join:
+        yield join_store(storage, name, *shape)
+    else:
+        store = open_store(storage, name, *shape)
+        with leading(store, storage, name):
+            yield store
 
 
 def _baseline(store: Store, subject: Subject) -> Baseline:

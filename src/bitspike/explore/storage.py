@@ -126,12 +126,12 @@ def _loggers_kept() -> Iterator[None]:
         root.removeHandler(handler)
 
 
-def claim_lock(storage: Any) -> FileLock | None:
-    """What a claim has to hold: SQLite alone cannot tell two claims apart."""
+def lock_beside(storage: Any, ending: str) -> FileLock | None:
+    """A lock beside SQLite's file, which alone cannot tell two processes apart; None of other storages."""
     url = getattr(getattr(getattr(storage, "_backend", None), "engine", None), "url", None)
     if url is None or url.get_backend_name() != "sqlite":
         return None
-    return FileLock(Path(f"{url.database}.lock"))
+    return FileLock(Path(f"{url.database}.{ending}"))
 
 
 class FileLock:
@@ -141,10 +141,15 @@ class FileLock:
         self._file = file
         self._held: int | None = None
 
-    def acquire(self) -> bool:
-        """Wait until nobody else has it."""
-        self._held = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(self._held, fcntl.LOCK_EX)
+    def acquire(self, *, wait: bool = True) -> bool:
+        """Wait until nobody else has it; or give up at once, which is False."""
+        held = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(held)
+            return False
+        self._held = held
         return True
 
     def release(self) -> None:

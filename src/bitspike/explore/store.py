@@ -19,7 +19,8 @@ from typing import Any
 from bitspike.explore.pareto import LARGER_IS_BETTER
 from bitspike.explore.storage import (
     JOURNAL,
-    claim_lock,
+    FileLock,
+    lock_beside,
     make_storage,
     reachable,
     shown,
@@ -31,6 +32,7 @@ PATIENCE = 600.0
 """Seconds for which a process that joins waits for the study to be begun."""
 
 _IDENTITY, _BASELINE, _FINISHED = "bitspike:identity", "bitspike:baseline", "bitspike:finished"
+_LEADER = "bitspike:leader"
 _ROW, _GENERATION, _ALIVE = "bitspike:row", "bitspike:generation", "bitspike:alive"
 
 WAITING, RUNNING, COMPLETE, PRUNED, FAILED = "waiting", "running", "complete", "pruned", "failed"
@@ -66,7 +68,7 @@ class Store:
             name: optuna.distributions.CategoricalDistribution(list(values)) for name, values in dimensions.items()
         }
         self._finished: dict[int, Trial] = {}
-        self._lock = claim_lock(self._storage)
+        self._lock = lock_beside(self._storage, "lock")
 
     def trials(self) -> list[Trial]:
         """All trials, by number."""
@@ -155,6 +157,19 @@ class Store:
     def finish(self, *, done: bool = True) -> None:
         """Say whether anything more will come."""
         self._study.set_user_attr(_FINISHED, done)
+
+    def leader_lock(self) -> FileLock | None:
+        """What the leader of this study holds on SQLite; None on other storages."""
+        return lock_beside(self._storage, f"leader-{self._study._study_id}")
+
+    @property
+    def leader(self) -> str:
+        """The leader's last sign of life; "" where it has ended."""
+        return str(self._study.user_attrs.get(_LEADER, ""))
+
+    def set_leader(self, text: str) -> None:
+        """Show that the leader is alive: another text each time."""
+        self._study.set_user_attr(_LEADER, text)
 
     def _id(self, number: int) -> int:
         found: int = self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
