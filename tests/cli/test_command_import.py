@@ -111,6 +111,12 @@ def test_a_file_of_nir(cli, files, tmp_path):
         (("no.such.place:trained", "--input-shape", "1,8,8"), "there is no module no.such.place"),
         (("nothing", "--input-shape", "1,8,8"), "names neither a NIR file nor a function"),
         (("mine.py:trained",), "--input-shape is missing"),
+        (("mine.py:trained", "--input-shape", "1,8,8", "--dt", "0.1"), "leave out --dt"),
+        (
+            ("mine.py:trained", "--input-shape", "1,8,8", "--reset", "soft", "--integration", "exponential"),
+            "leave out --integration, --reset",
+        ),
+        (("mine.py:trained", "--input-shape", "1,8,8", "--bound", "300"), "bound is 300"),
         (("mine.py:trained", "--input-shape", "a,b"), "--input-shape is 'a,b'"),
         (("mine.py:trained", "--input-shape", "1,8,8", "--out", "x.bsp"), "ends with .safetensors"),
         (("net.nir", "--reset", "sometimes"), "reset is 'sometimes'"),

@@ -2,6 +2,7 @@ import hashlib
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -22,6 +23,16 @@ def test_images():
 def test_one_mean_is_that_of_every_colour():
     pictures = np.zeros((2, 3, 4, 4), np.uint8)
     assert dataset_from_arrays(pictures, [0, 1], mean=0.25, std=1).mean == (0.25,) * 3
+
+
+def test_numbers_of_numpy_and_torch():
+    for number in (np.float32(0.25), np.array(0.25), torch.tensor(0.25)):
+        data = dataset_from_arrays(images(), [0, 1, 2, 1], mean=number, std=number)
+        assert (data.mean, data.std) == ((0.25,) * 3, 0.25)
+    for numbers in (np.array([0.25, 0.5, 0.75]), torch.tensor([0.25, 0.5, 0.75])):
+        assert dataset_from_arrays(images(), [0, 1, 2, 1], mean=numbers, std=0.5).mean == (0.25, 0.5, 0.75)
+    counts = dataset_from_arrays(np.zeros((1, 1, 2, 1, 1), int), [0], bound=np.int64(3))
+    assert counts.bound == 3
 
 
 def test_events_keep_their_counts_and_bound():
@@ -107,6 +118,9 @@ BAD = [
     (np.full((1, 1, 2, 1, 1), 300), [0], {}, ValueError, "event counts run from 300 to 300"),
     (np.full((1, 1, 2, 1, 1), -1), [0], {}, ValueError, "event counts run from -1 to -1"),
     (np.full((1, 1, 2, 1, 1), 9), [0], {"bound": 8}, ValueError, r"given: 8\); clip them first"),
+    (np.zeros((1, 1, 2, 1, 1), int), [0], {"bound": 3.0}, ValueError, r"whole bound from 1 to 255 \(given: 3.0\)"),
+    (np.zeros((1, 1, 2, 1, 1), int), [0], {"bound": 256}, ValueError, r"given: 256"),
+    (images(), [0, 1, 2, 1], {"mean": "grey"}, TypeError, "mean is 'grey'; give a number, or one for each channel"),
     (np.zeros((1, 1, 2, 1, 1)), [0], {}, TypeError, "event counts are float64, but must be integers"),
     (np.zeros((1, 1, 2, 1, 1), int), [0], {"mean": [0.5]}, ValueError, "mean and std are for images"),
 ]

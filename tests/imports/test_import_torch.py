@@ -465,6 +465,12 @@ def test_a_forward_that_needs_states_says_what_to_do():
     [
         ({"time_steps": 0}, "time_steps is 0"),
         ({"mean": (0.1, 0.2)}, "give one number, or one for each of 1 colours"),
+        ({"mean": "grey"}, "mean is 'grey'; give a number"),
+        ({"bound": 300}, "bound is 300; give the largest count, a whole number from 1 to 255"),
+        ({"bound": -1}, "bound is -1"),
+        ({"bound": 3.0}, r"bound is 3\.0"),
+        ({"bound": 3, "mean": 0.1}, "leave them out beside a bound"),
+        ({"bound": 3, "samples": np.full((3, 4, 1, 8, 8), 4, np.uint8)}, "samples reach 4, above the bound 3"),
         ({"samples": np.zeros((4, 1, 9, 8), np.uint8)}, "samples have the shape"),
         ({"samples": np.zeros((1, 1, 8, 8), np.uint8)}, "give two samples or more"),
         ({"input_shape": (2, 8, 8)}, "did not run"),
@@ -473,7 +479,7 @@ def test_a_forward_that_needs_states_says_what_to_do():
 def test_wrong_arguments_are_refused(options, said):
     snn = need_module("snntorch")
     arguments = {"input_shape": (1, 8, 8), "time_steps": 3, **options}
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((ValueError, TypeError), match=said):
         import_torch(nn.Sequential(nn.Conv2d(1, 2, 3), snn.Leaky(beta=0.5, init_hidden=True)), **arguments)
     with pytest.raises(TypeError, match="takes a torch module"):
         import_torch("net", (1, 8, 8), 3)
@@ -505,18 +511,38 @@ def test_normalized_inputs_are_those_that_blocks_see():
 
 
 class Looping(nn.Module):
-    """Makes five time steps at a call."""
+    """Makes five time steps at a call; gives: what it returns of spikes and membranes."""
 
-    def __init__(self, snn):
+    def __init__(self, snn, gives=lambda spikes, membranes: spikes):
         super().__init__()
-        self.fc, self.lif = nn.Linear(64, 10), snn.Leaky(beta=0.5)
+        self.fc, self.lif, self.gives = nn.Linear(64, 10), snn.Leaky(beta=0.5), gives
 
     def forward(self, x):
-        membrane, spikes = self.lif.init_leaky(), []
+        membrane, spikes, membranes = self.lif.init_leaky(), [], []
         for _ in range(5):
             fired, membrane = self.lif(self.fc(x.flatten(1)), membrane)
             spikes.append(fired)
-        return torch.stack(spikes)
+            membranes.append(membrane)
+        return self.gives(torch.stack(spikes), torch.stack(membranes))
+
+
+@pytest.mark.parametrize(
+    ("gives", "is_noted"),
+    [
+        (lambda spikes, membranes: spikes, False),
+        (lambda spikes, membranes: (spikes, membranes), False),
+        (lambda spikes, membranes: {"spikes": [spikes.transpose(0, 1)]}, False),
+        (lambda spikes, membranes: spikes.sum(0), False),
+        (lambda spikes, membranes: spikes.mean(0), False),
+        (lambda spikes, membranes: membranes, True),
+        (lambda spikes, membranes: membranes[-1], True),
+    ],
+)
+def test_classes_that_the_source_reads_from_something_else_than_spikes(gives, is_noted):
+    snn = need_module("snntorch")
+    torch.manual_seed(0)
+    net = import_torch(Looping(snn, gives), (1, 8, 8), 5)
+    assert any("classes are read from spike counts here" in note for note in net.imported.notes) == is_noted
 
 
 @pytest.mark.parametrize("steps", [1, 4, 10])
@@ -524,6 +550,16 @@ def test_another_number_of_steps_than_the_module_makes_is_named(steps):
     snn = need_module("snntorch")
     with pytest.raises(ValueError, match=f"^the network runs its layers 5 times at a call, and time_steps is {steps};"):
         import_torch(Looping(snn), (1, 8, 8), steps)
+
+
+@pytest.mark.parametrize("number", [np.float32(0.25), np.array(0.25), np.array([0.25]), torch.tensor(0.25)])
+def test_numbers_of_numpy_and_torch(number):
+    snn = need_module("snntorch")
+    net = import_torch(Looping(snn), (1, 8, 8), np.int64(5), mean=number, std=number)
+    assert net.model_options["mean"] == [0.25]
+    assert net.model_options["std"] == 0.25
+    assert net.model_options["time_steps"] == 5
+    assert create_model("small8", mean=number).input.zero_point == (64,)
 
 
 @pytest.mark.parametrize("options", [{"std": 0}, {"std": float("nan")}, {"mean": float("inf")}])

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from bitspike import IntegerNet, export_nir, import_nir, lower, read_nir
+from bitspike import IntegerNet, create_model, export_nir, import_nir, lower, read_nir
 from bitspike.imports import compare_nir
+from bitspike.imports.from_nir import bound_told
 from bitspike.integer.check import check
 from bitspike.integer.file import About
 from bitspike.integer.graph import (
@@ -323,6 +324,18 @@ def test_the_real_values_are_imported_as_a_network_to_train():
     given = import_nir(graph, 3, samples=images(8), mean=np.full(len(entry.zero_point), 0.2))  # stands above the file's
     entry = next(module for module in given.modules() if type(module).__name__ == "ImageInput")
     assert set(entry.zero_point) == {51}
+
+
+def test_a_network_of_events_is_imported_as_one(tmp_path):
+    options = {"classes": 3, "input_shape": (2, 16, 16), "time_steps": 4, "bound": 7, "widths": (4, 8)}
+    integers = lower(create_model("small_events", spec="4w4u", **options).eval())
+    export_nir(integers, tmp_path / "events.nir")
+    net = import_nir(tmp_path / "events.nir", 4)
+    assert type(net.input).__name__ == "EventInput"
+    assert net.model_options["bound"] == bound_told(tmp_path / "events.nir") == 7
+    assert import_nir(tmp_path / "events.nir", 4, bound=3).model_options["bound"] == 3  # stands above the file's
+    with pytest.raises(ValueError, match="time_steps is 9; the file is of a network that takes 4, give those"):
+        import_nir(tmp_path / "events.nir", 9)
 
 
 def fails_with(function: Any, *words: str, error: type[Exception] = ValueError) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from bitspike.cli.options import Download, Json, Quiet, Root, at_least
+from bitspike.cli.options import Download, Json, Quiet, Root, at_least, refuse_given
 from bitspike.cli.output import Output, table
 from bitspike.cli.program import command
 
@@ -55,7 +55,8 @@ def import_network(
         mean: what the pixels, from 0 to 1, were normalized with; one number, or one per colour: 0.49,0.48,0.45
             (default: 0, or what a file of `export nir` says).
         std: the same for the deviation.
-        bound: the largest event count, for a network that takes event counts.
+        bound: the largest event count, for a network that takes event counts (default: what a file of `export nir`
+            says).
         dt: length of a time step in a NIR file's unit of time.
         integration: how a NIR file's time constants become steps: euler or exponential.
         reset: of a NIR file's neurons: hard, soft, or delayed (a file of snnTorch's Leaky).
@@ -65,6 +66,7 @@ def import_network(
         seed: which samples.
     """
     from bitspike.imports import import_nir, import_torch
+    from bitspike.imports.from_nir import bound_told
     from bitspike.imports.loading import module_from
     from bitspike.nir.files import ENDINGS
     from bitspike.train import save_model
@@ -78,9 +80,14 @@ def import_network(
     is_file = path.suffix in ENDINGS or path.is_file()
     if is_file and path.suffix in (".pt", ".pth", ".ckpt"):
         raise ValueError(f"{source} holds tensors, not what computes with them; give FILE.py:FUNCTION that loads them")
+    if not is_file:
+        changed = (("--dt", dt != 1e-4), ("--integration", integration != "euler"), ("--reset", reset != "hard"))
+        refuse_given(changed, f"{source} is no NIR file, and a torch module's neurons say it themselves")
     file = Path(f"{_stem(source, path, is_file)}.safetensors") if out is None else out.expanduser()
     if file.suffix != ".safetensors":
         raise ValueError(f"--out is {file}; the name of a model file ends with .safetensors")
+    if is_file and bound is None and mean is None:
+        bound = bound_told(path)
     known = _data(data, time_steps, bound, data_root, download)
     shape = None if input_shape is None else [int(part) for part in _numbers("--input-shape", input_shape)]
     options: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,12 @@ def at_least(name: str, value: int | None, smallest: int = 1) -> None:
     """Refuse a number below what makes sense, by the option's name."""
     if value is not None and value < smallest:
         raise ValueError(f"{name} is {value}; give {smallest} or more")
+
+
+def refuse_given(options: Iterable[tuple[str, bool]], why: str) -> None:
+    """Refuse options that this network has no use for, by their names: name, whether it was given."""
+    if given := [name for name, is_given in options if is_given]:
+        raise ValueError(f"{why}; leave out {', '.join(given)}")
 
 
 def points(name: str, text: str) -> float:

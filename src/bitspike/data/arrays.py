@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,22 @@ def dataset_from_arrays(
         # A constant picture has no deviation; 1/255 keeps the input scale finite.
         std = max(measured_std, 1 / 255) if std is None else std
     colours = images.shape[1] if images.ndim == 4 else 1  # of other shapes Dataset says what is wrong
-    means = (float(mean),) * colours if isinstance(mean, int | float) else tuple(mean or ())
+    means = () if mean is None else channel_numbers("mean", mean, colours)
     return Dataset(inputs=images, mean=means, std=1.0 if std is None else float(std), **common)
+
+
+def channel_numbers(name: str, value: Any, channels: int) -> tuple[float, ...]:
+    """A number for all channels, or one for each, of whatever holds numbers: Python's, numpy's, torch's."""
+    try:
+        found = np.asarray(value, float)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}; give a number, or one for each channel") from None
+    return (float(found),) * channels if found.ndim == 0 else tuple(float(part) for part in found.ravel())
+
+
+def is_bound(value: Any) -> bool:
+    """Whether a number can bound counts in a byte."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and 1 <= int(value) <= 255
 
 
 def _refuse_channels_last(inputs: NDArray[Any], name: str) -> None:
@@ -111,10 +126,9 @@ def _counts(inputs: NDArray[Any], bound: int | None, name: str) -> tuple[NDArray
         raise TypeError(f"{name}: event counts are {inputs.dtype}, but must be integers")
     low, high = (int(inputs.min()), int(inputs.max())) if inputs.size else (0, 0)
     limit = max(high, 1) if bound is None else bound
-    if low < 0 or high > limit or not 1 <= limit <= 255:
+    if not is_bound(limit) or low < 0 or high > limit:
         raise ValueError(
-            f"{name}: event counts run from {low} to {high}, but must lie in 0..bound with a bound from 1 to "
-            f"255 "
-            f"(given: {bound}); clip them first"
+            f"{name}: event counts run from {low} to {high}, but must lie in 0..bound with a whole bound from 1 to "
+            f"255 (given: {bound}); clip them first"
         )
-    return inputs.astype(np.uint8), limit
+    return inputs.astype(np.uint8), int(limit)

@@ -43,12 +43,16 @@ class Carried:
 
 @dataclass
 class Assembly:
-    """Tables for `sequence`, parameters by name ("conv1.weight"), and what came over."""
+    """Tables for `sequence`, parameters by name ("conv1.weight"), and what came over.
+
+    counts_spikes: its readout counts the spikes of the last neurons.
+    """
 
     tables: list[dict[str, Any]] = field(default_factory=list)
     parameters: dict[str, Tensor] = field(default_factory=dict)
     carried: list[Carried] = field(default_factory=list)
     classes: int = 0
+    counts_spikes: bool = False
 
 
 @dataclass
@@ -321,7 +325,7 @@ class Assembler:
         name = self._table("readout", "", bias=False, input_scale=self._scale / size)
         self.made.parameters[f"{name}.weight"] = weight
         self.made.carried.append(Carried(name, sources, note="counts the spikes of every class"))
-        self.made.classes = len(weight)
+        self.made.classes, self.made.counts_spikes = len(weight), True
 
     def _table(self, kind: str, name: str, **values: Any) -> str:
         """Add a table under a name that an attribute can have, near the source's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bitspike.data.arrays import channel_numbers, is_bound
 from bitspike.imports.assemble import Assembler, Carried
 from bitspike.imports.check import Compared, compare
 from bitspike.imports.layers import CannotImport, Neuron, Nothing, Seen, Weighted
@@ -47,17 +49,18 @@ class Entrance:
     ) -> Entrance:
         """Checked; a row of features is a map of one pixel."""
         shape = checked_shape(input_shape if len(tuple(input_shape)) != 1 else (*input_shape, 1, 1))
-        if isinstance(time_steps, bool) or not isinstance(time_steps, int) or time_steps < 1:
+        if isinstance(time_steps, bool) or not isinstance(time_steps, Integral) or time_steps < 1:
             raise ValueError(f"time_steps is {time_steps!r}; it must be a whole number, 1 or more")
-        means, deviations = (
-            (float(value),) * shape[0] if isinstance(value, int | float) else tuple(float(part) for part in value)
-            for value in (mean, std)
-        )
+        if bound is not None and not is_bound(bound):
+            raise ValueError(f"bound is {bound!r}; give the largest count, a whole number from 1 to 255")
+        means, deviations = channel_numbers("mean", mean, shape[0]), channel_numbers("std", std, shape[0])
         if len(means) != shape[0] or len(deviations) != shape[0]:
             raise ValueError(f"mean is {mean}, std is {std}; give one number, or one for each of {shape[0]} colours")
         if not all(math.isfinite(value) for value in means) or not all(0 < value < math.inf for value in deviations):
             raise ValueError(f"mean is {mean}, std is {std}; give numbers, and a std above 0")
-        return cls(shape, time_steps, means, deviations, bound)
+        if bound is not None and (any(means) or any(value != 1 for value in deviations)):
+            raise ValueError(f"mean is {mean}, std is {std}; leave them out beside a bound: counts enter as they are")
+        return cls(shape, int(time_steps), means, deviations, None if bound is None else int(bound))
 
     @property
     def zero_point(self) -> Tensor:
@@ -78,6 +81,8 @@ class Entrance:
         if batch.dim() != len(lead) + 4 or batch.shape[-3:] != self.shape or tuple(batch.shape[: len(lead)]) != lead:
             layout = [*lead, "B", *self.shape]
             raise ValueError(f"samples have the shape {list(batch.shape)}; needed is {layout}")
+        if self.bound is not None and int(batch.max()) > self.bound:
+            raise ValueError(f"samples reach {int(batch.max())}, above the bound {self.bound}; clip them there")
         if batch.shape[len(lead)] < 2:
             raise ValueError("give two samples or more; of one, batch and channels could be taken for each other")
         return batch
@@ -113,8 +118,11 @@ class Entrance:
         return [f"the mean is rounded to whole pixels, {said}; the source was compared with inputs of that mean"]
 
 
-def build(seen: list[Seen], entrance: Entrance, samples: Tensor, origin: str) -> nn.Module:
-    """The network that the layers are, its spikes compared with theirs; `net.imported` tells what came over."""
+def build(seen: list[Seen], entrance: Entrance, samples: Tensor, origin: str, *, returned: bool = True) -> nn.Module:
+    """The network that the layers are, its spikes compared with theirs; `net.imported` tells what came over.
+
+    returned: whether the source's own result is what its last layer gives.
+    """
     assembler = entrance.assembler()
     for item in seen:
         assembler.take(item.layer)
@@ -126,7 +134,13 @@ def build(seen: list[Seen], entrance: Entrance, samples: Tensor, origin: str) ->
     results, labels = _results(seen, made.carried)
     compared = compare(net, samples, results, labels)
     ignored = tuple(item.layer.name for item in seen if isinstance(item.layer, Nothing) and item.layer.name)
-    report = _report(origin, made.carried, compared, ignored, entrance.notes(), int(samples.shape[-4]))
+    notes = entrance.notes()
+    if made.counts_spikes and not returned:
+        notes.append(
+            "classes are read from spike counts here; the source returns something else, such as membranes, so its "
+            "classes may be others"
+        )
+    report = _report(origin, made.carried, compared, ignored, notes, int(samples.shape[-4]))
     cast(Any, net).imported = report
     return net
 

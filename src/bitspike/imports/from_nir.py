@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ def import_nir(
     dt: the length of a time step in the file's unit of time. snnTorch and SpikingJelly write files for 0.0001.
     integration: euler, v + dt / tau ((v_leak - v) + r i), or exponential, the equation's solution for a constant i.
     reset: hard, as NIR defines it; soft; or delayed, which is what a file of snnTorch's `Leaky` means by default.
-    mean: None is what a file of `export_nir` says of it, else 0.
+    mean, bound: None is what a file of `export_nir` says of it, else a mean of 0. time_steps must be what it says.
     The other arguments are those of `import_torch`.
     """
     graph = read_nir_file(source) if isinstance(source, str | Path) else source
@@ -54,8 +56,14 @@ def import_nir(
     shape = tuple(int(size) for size in said)
     if len(shape) not in (1, 3):
         raise CannotImport(order[0].name, f"takes inputs of shape {list(shape)}; give input_shape, (C, H, W)")
-    told = _mean_told(order[0].node, shape) if mean is None and bound is None else mean
-    entrance = Entrance.of(shape, time_steps, 0.0 if told is None else told, std, bound)
+    told = _told_of(order[0].node, shape)
+    if told.time_steps not in (None, time_steps):
+        raise ValueError(
+            f"time_steps is {time_steps}; the file is of a network that takes {told.time_steps}, give those"
+        )
+    if mean is None and bound is None:
+        mean, bound = told.mean, told.bound
+    entrance = Entrance.of(shape, time_steps, 0.0 if mean is None else mean, std, bound)
     batch = entrance.samples(samples, seed)
     value = entrance.seen_by_source(batch)
     value = value.flatten(2) if len(shape) == 1 or _begins_flat(order) else value
@@ -63,14 +71,34 @@ def import_nir(
     return build(as_chain(nodes, last), entrance, batch, "nir")
 
 
-def _mean_told(node: Any, shape: Sequence[int]) -> list[float] | None:
-    """What `export_nir` notes at the input of images, as the mean of pixels from 0 to 1."""
+def bound_told(file: str | Path) -> int | None:
+    """The largest count that may enter the network of a file of `export_nir`; None where it does not say."""
+    entry = order_of(read_nir_file(file))[0].node
+    return _told_of(entry, tuple(np.ravel(entry.input_type["input"]))).bound
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What `export_nir` notes at the input: the mean of pixels from 0 to 1, or the bound of counts; and the steps."""
+
+    mean: list[float] | None = None
+    bound: int | None = None
+    time_steps: int | None = None
+
+
+def _told_of(node: Any, shape: Sequence[int]) -> _Told:
+    """What the file says of its inputs; nothing, where that is unreadable."""
     told = node.metadata.get(KEY) if isinstance(node.metadata, dict) else None
-    kind, zero = (told.get("kind"), told.get("zero_point")) if isinstance(told, dict) else (None, None)
-    images = isinstance(kind, str) and kind == "image"
-    if not images or not isinstance(zero, np.ndarray) or zero.shape != (shape[0],) or zero.dtype.kind not in "iu":
-        return None
-    return [int(value) / 255 for value in zero]
+    kind = told.get("kind") if isinstance(told, dict) else None
+    if not isinstance(told, dict) or not isinstance(kind, str) or kind not in ("image", "events"):
+        return _Told()
+    steps, bound, zero = (told.get(key) for key in ("time_steps", "bound", "zero_point"))
+    said = int(steps) if isinstance(steps, Integral) else None
+    if kind == "events":
+        return _Told(bound=int(bound) if isinstance(bound, Integral) else None, time_steps=said)
+    if not isinstance(zero, np.ndarray) or zero.shape != (shape[0],) or zero.dtype.kind not in "iu":
+        return _Told(time_steps=said)
+    return _Told([int(value) / 255 for value in zero], time_steps=said)
 
 
 def _run(order: Sequence[Placed], value: Tensor, clock: Clock) -> tuple[list[Wired], int]:

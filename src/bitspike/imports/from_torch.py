@@ -40,5 +40,5 @@ def import_torch(
         raise TypeError(f"import_torch takes a torch module, not {type(module).__name__}")
     entrance = Entrance.of(input_shape, time_steps, mean, std, bound)
     batch = entrance.samples(samples, seed)
-    seen = watch(module, entrance.seen_by_source(batch), steps=time_steps)
-    return build(seen, entrance, batch, "torch")
+    seen, returned = watch(module, entrance.seen_by_source(batch), steps=entrance.steps)
+    return build(seen, entrance, batch, "torch", returned=returned)

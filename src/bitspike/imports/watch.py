@@ -41,9 +41,10 @@ class _NoMatchError(Exception):
     """This way of calling the module is not the one it is made for."""
 
 
-def watch(module: nn.Module, samples: Tensor, *, steps: int) -> list[Seen]:
+def watch(module: nn.Module, samples: Tensor, *, steps: int) -> tuple[list[Seen], bool]:
     """The layers of a module in the order in which they run on `samples` [T, B, C, H, W], with what each gives.
 
+    And whether the module returns what the last of them gives, or its sum or mean over time.
     Refuses, by name, modules that are no chain of known layers, with sums of two ways where there are skips.
     """
     twin = _twin(module)
@@ -55,12 +56,13 @@ def watch(module: nn.Module, samples: Tensor, *, steps: int) -> list[Seen]:
     reasons = []
     for text, calls in _ways(twin, samples, steps):
         try:
-            events = _run(twin, names, calls)
+            events, returned = _run(twin, names, calls)
             layers = _in_order(events, steps=steps, batch=samples.shape[1])
         except _NoMatchError as error:
             reasons.append(f"{text}: {error}")
         else:
-            return _linked(layers, samples)
+            chain = _linked(layers, samples)
+            return chain, _returns(chain[-1].result, returned)
     _refuse_unknown(twin)  # a better reason, if there is one
     raise CannotImport(
         type(module).__name__,
@@ -128,19 +130,39 @@ def _reset(twin: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _run(twin: nn.Module, names: dict[int, str], calls: list[Tensor]) -> list[Event]:
+def _run(twin: nn.Module, names: dict[int, str], calls: list[Tensor]) -> tuple[list[Event], list[list[Tensor]]]:
+    """The layers' calls in their order, and the tensors that every call of the module returned."""
     _reset(twin)
     events: list[Event] = []
+    returned: list[list[Tensor]] = []
     with _hooks(twin, names, events):
         try:
             for operand in calls:
-                twin(operand.clone())
+                returned.append([part.double().clone() for part in _tensors({"": _as_dict(twin(operand.clone()))})])
         except CannotImport:
             raise
         except Exception as error:  # whatever a forward of somebody else's raises for a shape it is not made for
             first = (str(error).splitlines() or [""])[0]
             raise _NoMatchError(f"{type(error).__name__}: {first[:160]}") from None
-    return _in_use(events)
+    return _in_use(events), returned
+
+
+def _as_dict(value: Any) -> Any:
+    """Lists and tuples as dicts, however deep."""
+    if isinstance(value, list | tuple):
+        return {number: _as_dict(part) for number, part in enumerate(value)}
+    return {key: _as_dict(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+
+def _returns(last: Tensor, returned: list[list[Tensor]]) -> bool:
+    """Whether one of the tensors that a module returns, over all its calls, is `last` [T, B, ...] or sums it up."""
+    wanted = (last, last.transpose(0, 1), last.sum(0), last.mean(0))
+    found = [torch.cat([part.flatten() for part in parts]) for parts in zip(*returned, strict=False)]
+    return any(
+        one.numel() == other.numel() and torch.allclose(one, other.flatten().to(one))
+        for one in found
+        for other in wanted
+    )
 
 
 def _reads(later: Event, event: Event) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bitspike.data.arrays import channel_numbers
+
 MINIMUM_CLASSES = 2
 
 
@@ -29,9 +31,7 @@ def checked_classes(classes: int) -> int:
 
 def channel_means(mean: float | Sequence[float] | None, channels: int) -> tuple[float, ...]:
     """One mean per colour in [0, 1]; mid-grey where the data's own is not given."""
-    if mean is None or isinstance(mean, int | float):
-        return (0.5 if mean is None else float(mean),) * channels
-    return tuple(float(value) for value in mean)
+    return channel_numbers("mean", 0.5 if mean is None else mean, channels)
 
 
 def checked_choice(name: str, value: str, allowed: Sequence[str]) -> str:
