@@ -28,16 +28,33 @@ def test_nmnist_as_published(tmp_path):
 def test_dvs_cifar10_splits_off_the_last_tenth_by_number(tmp_path):
     folder = tmp_path / "dvs-cifar10" / "airplane"
     folder.mkdir(parents=True)
-    (tmp_path / "dvs-cifar10" / "bird").mkdir()
     for number in range(20):
         events = b"".join(struct.pack(">Ii", number << 8, t) for t in (5, 6))
         (folder / f"cifar10_airplane_{number}.aedat").write_bytes(b"#!AER-DAT2.0\r\n" + events)
     options = {"root": tmp_path, "time_steps": 2, "size": (64, 64)}
     train, test = (load("dvs-cifar10", split, **options) for split in ("train", "test"))
     assert (len(train), len(test)) == (18, 2)
-    assert train.class_names == ("airplane", "bird")
+    assert train.class_names == ("airplane",)
     # Recordings 18 and 19 have their events in bits 8-14 = 18, 19: column 127 - 18 of 128, so 54 of 64.
     assert [np.argwhere(sample[0, 1])[0].tolist() for sample in test.inputs] == [[63, 54], [63, 54]]
+
+
+def test_a_tenth_of_few_recordings_is_no_test_split(tmp_path):
+    for name, count in (("left", 9), ("right", 10), ("up", 0)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            np.save(tmp_path / name / f"{number}.npy", np.array([[1, 1, 5, 1]]))
+    options = {"sensor": (3, 3), "binning": Binning(2)}
+    assert load_event_folder(tmp_path, "train", **options).labels.tolist() == [0] * 9 + [1] * 9
+    with pytest.raises(
+        ValueError, match=r"10 recordings are needed, but there are fewer of left \(9\), up \(0\); give"
+    ):
+        load_event_folder(tmp_path, "test", **options)
+    for name in ("left", "up"):
+        np.save(tmp_path / name / "last.npy", np.array([[1, 1, 5, 1]]))
+        for number in range(9):
+            np.save(tmp_path / name / f"{number}.npy", np.array([[1, 1, 5, 1]]))
+    assert load_event_folder(tmp_path, "test", **options).labels.tolist() == [0, 1, 2]
 
 
 def test_mixed_formats_and_frames(tmp_path):

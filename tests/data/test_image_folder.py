@@ -76,6 +76,20 @@ def test_broken_pictures_are_named(tmp_path, damage):
         load_image_folder(tmp_path, "train")
 
 
+def test_hidden_folders_are_no_classes_and_empty_ones_are_named(tmp_path):
+    for name in ("train/a/1.png", "train/b/1.png", "train/.ipynb_checkpoints/1.png", "train/b/.thumbnails/1.png"):
+        save(tmp_path / name, 9, mode="L")
+    for name in ("test/b/1.png", "test/b/._1.png", "test/.trash/1.png"):
+        save(tmp_path / name, 9, mode="L")
+    train, test = (load_image_folder(tmp_path, split) for split in ("train", "test"))
+    assert (train.class_names, train.labels.tolist()) == (("a", "b"), [0, 1])
+    assert (test.classes, test.labels.tolist()) == (2, [1])
+    (tmp_path / "train" / "empty").mkdir()
+    for split in ("train", "test"):
+        with pytest.raises(FileNotFoundError, match=r"train/empty: holds no pictures .*; remove it, or fill it"):
+            load_image_folder(tmp_path, split)
+
+
 def test_missing_folders(tmp_path):
     with pytest.raises(FileNotFoundError, match="train: no such folder"):
         load_image_folder(tmp_path, "train")

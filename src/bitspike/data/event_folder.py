@@ -23,8 +23,8 @@ def load_event_folder(
 
     Layout: `<folder>/<split>/<class>/<recording>` (Train and Test may be capitalized); or, without split
     folders, `<folder>/<class>/<recording>`, where the last tenth of each class in order of name (numbers by
-    value) is test and the rest is train, as is usual for DVS-CIFAR10. Classes are numbered in order of their
-    folder's name.
+    value) is test and the rest is train, as is usual for DVS-CIFAR10; test then needs 10 recordings of every class.
+    Classes are numbered in order of their folder's name.
 
     sensor:  (height, width) of the sensor.
     columns: order of the columns of `.npy` files `[N, 4]`.
@@ -41,6 +41,8 @@ def load_event_folder(
     place = split_folders[split] if has_splits else base
     if has_splits and (foreign := set(_class_folders(place)) - set(classes)):
         raise ValueError(f"{place}: classes {sorted(foreign)} do not occur in train; class numbers would not match")
+    if not has_splits and split == "test":
+        _refuse_few(base, classes)
     files = [
         (path, label)
         for label, class_name in enumerate(classes)
@@ -52,6 +54,16 @@ def load_event_folder(
     for path, label in files:
         stack.add(bin_recording(read_recording(path, columns=columns), sensor, binning, where=str(path)), label)
     return stack.dataset(name or base.name, split, classes)
+
+
+def _refuse_few(base: Path, classes: list[str]) -> None:
+    """Raise for classes of which a tenth is not one recording: the test split would be without them."""
+    counts = {name: len(_recordings(base / name, None)) for name in classes}
+    if few := [f"{name} ({count})" for name, count in counts.items() if count < 10]:
+        raise ValueError(
+            f"{base}: the last tenth of each class is the test split, so 10 recordings are needed, but there are fewer "
+            f"of {', '.join(few)}; give more, or folders train/ and test/"
+        )
 
 
 def _class_folders(folder: Path) -> list[str]:

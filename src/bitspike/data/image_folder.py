@@ -10,6 +10,7 @@ The split "test" is the labelled one: for TinyImageNet that is val, since its te
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,13 @@ def load_image_folder(
         raise ValueError(f"channels is {channels}, but must be 1 (grey) or 3 (colour)")
     if not (base / "train").is_dir():
         raise FileNotFoundError(f"{base / 'train'}: no such folder; it should hold one folder of pictures per class")
-    classes = sorted(path.name for path in (base / "train").iterdir() if path.is_dir())
+    classes = [path.name for path in _class_folders(base / "train")]
+    for class_folder in _class_folders(base / "train"):
+        if next(_pictures(class_folder), None) is None:
+            raise FileNotFoundError(
+                f"{class_folder}: holds no pictures ({', '.join(EXTENSIONS)}), but every folder there is a class; "
+                "remove it, or fill it"
+            )
     images, labels = _read_split(base, split, classes, size, channels)
     if statistics is None:
         train = images if split == "train" else _read_split(base, "train", classes, images.shape[2:], channels)[0]
@@ -82,12 +89,21 @@ def _test_folder(base: Path) -> Path:
 def _by_class(place: Path) -> list[tuple[Path, str]]:
     """Return each picture with its class, the name of the folder below `place` it lies in, at any depth."""
     return [
-        (path, class_folder.name)
-        for class_folder in sorted(place.iterdir())
-        if class_folder.is_dir()
-        for path in sorted(class_folder.rglob("*"))
-        if path.suffix.lower() in EXTENSIONS
+        (path, class_folder.name) for class_folder in _class_folders(place) for path in sorted(_pictures(class_folder))
     ]
+
+
+def _class_folders(place: Path) -> list[Path]:
+    """Return the folders in a place that stand for classes; hidden ones are some program's own."""
+    return sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """Yield the pictures below a folder, at any depth, but for hidden ones."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in EXTENSIONS and not hidden:
+            yield path
 
 
 def _annotated(annotations: Path) -> list[tuple[Path, str]]:
