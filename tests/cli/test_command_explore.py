@@ -125,6 +125,30 @@ def test_who_joins_is_told_of_no_page(cli, trained, tmp_path):
     assert cli(*same, "--join", "--out", "second", "--json").json["page"] is None
 
 
+def test_trials_are_of_a_sampler_also_in_a_small_space_and_may_grow_beyond_it(cli, trained, tmp_path):
+    words = ("--base", "8w8u", "--try", "weight.bits=2,3,4", "--trials", "2", "--out", "run", "--json")
+    few = cli("explore", trained["float"], *words).json
+    assert (len(few["rows"]), few["identity"]["sampler"]) == (2, "nsga2")
+    more = cli("explore", "--resume", "run", "--trials", "9", "--json").json
+    assert more["rows"][:2] == few["rows"]
+    assert len(more["rows"]) == 3
+
+
+def test_a_folder_of_before_trials_had_a_say_goes_on(cli, copy):
+    plain = json.loads((copy / "begun.json").read_text())
+    old = {name: value for name, value in plain.items() if name not in ("storage", "name", "asynchronous")}
+    (copy / "begun.json").write_text(json.dumps(old | {"sampler": "auto", "trials": 2}))
+    done = cli("explore", "--resume", copy, "--json")
+    assert done.code == 0, done.err
+    assert len(done.json["rows"]) == 4
+
+
+def test_values_are_read_as_in_recipes(cli, trained):
+    done = cli("explore", trained["float"], *ONE, "--try", "membrane.strict=true,false", "--out", "run", "--json")
+    assert done.code == 0, done.err
+    assert [row["choices"]["membrane.strict"] for row in done.json["rows"]] == [True, False]
+
+
 def test_a_first_try_that_was_refused_may_be_mended(cli, trained, tmp_path):
     wrong = cli("explore", trained["float"], "--try", "weight.bits=4", "--out", "run")
     assert wrong.code == 2

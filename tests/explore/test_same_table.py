@@ -16,6 +16,7 @@ import pytest
 from bitspike.explore import Space, executor
 from bitspike.explore.executor import Job, LocalProcesses
 from bitspike.explore.explore import TABLE
+from bitspike.explore.proposals import chosen_sampler
 from bitspike.explore.setting import Setting
 from bitspike.explore.space import Candidate
 from studies import LARGE, SPACE, TinyNet, bars, run
@@ -73,7 +74,7 @@ def test_the_table_is_the_same_with_any_number_of_workers(workers, samplers, mon
             assert run(space=MIDDLE, sampler=sampler, workers=workers, out=tmp_path / sampler) == one
             assert len(one) == (20 if sampler == "exhaustive" else 16)
             if sampler == "exhaustive":
-                assert run(space=MIDDLE, asynchronous=True, workers=workers) == one
+                assert run(space=MIDDLE, sampler=sampler, asynchronous=True, workers=workers) == one
         assert len(kept[0]._workers) == workers
     finally:
         for pool in kept:
@@ -99,6 +100,16 @@ def test_more_trials_go_on_where_fewer_ended(tmp_path, evaluations):
     more = run(space=LARGE, sampler="nsga2", trials=15, out=tmp_path)
     assert evaluations == list(range(15))
     assert more == run(space=LARGE, sampler="nsga2", trials=15)
+
+
+def test_fewer_trials_than_candidates_are_asked_of_a_sampler():
+    sizes = {trials: chosen_sampler("auto", Space(SPACE), trials) for trials in (None, 11, 12, 2000)}
+    assert sizes == {None: "exhaustive", 11: "nsga2", 12: "exhaustive", 2000: "exhaustive"}
+    large = Space({f"override.l{number}.weight.bits": list(range(1, 9)) for number in range(4)})
+    assert [chosen_sampler("auto", large, trials) for trials in (None, 5000)] == ["nsga2", "nsga2"]
+    rows = run(sampler="auto", trials=5)
+    assert rows == run(sampler="nsga2", trials=5)
+    assert len(rows) == 5
 
 
 def test_small_spaces_are_tried_in_full_and_candidates_that_come_to_the_same_once():

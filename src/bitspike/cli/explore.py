@@ -16,7 +16,7 @@ from bitspike.cli.program import command
 if TYPE_CHECKING:
     from bitspike.explore import Exploration, Space
 
-OBJECTIVES, CALIBRATION, TRIALS = "accuracy,memory", "4x128", 100
+OBJECTIVES, CALIBRATION = "accuracy,memory", "4x128"
 
 
 def explore(
@@ -66,7 +66,8 @@ def explore(
             unsupervised network bits.weight).
         try_: a dimension and its values, such as weight.bits=2,3,4 or scheme=ptq,itq; can be repeated.
         objectives: what makes a front, of accuracy, memory, operations, energy, latency.
-        sampler: auto (all up to 1000 candidates, else nsga2), exhaustive, one-at-a-time, nsga2, tpe, random.
+        sampler: auto (all of up to 1000 candidates, or of up to --trials; else nsga2), exhaustive, one-at-a-time,
+            nsga2, tpe, random.
         trials: how many candidates a sampler may try (default: 100); --resume may raise it.
         generation: how many it proposes at once.
         validation: share of the train split for comparing, where the model's own recipe left none out.
@@ -88,19 +89,12 @@ def explore(
         dashboard: show the exploration of this folder in a browser, by optuna-dashboard.
     """
     from bitspike.cli.explored import Begun, opened
-    from bitspike.cli.exploring import (
-        Progress,
-        as_pair,
-        data_name,
-        draw_front,
-        model_name,
-        without_picture,
-    )
+    from bitspike.cli.exploring import Progress, as_pair, data_name, model_name
     from bitspike.cli.opening import model_path
     from bitspike.cli.stdp import stdp_file
     from bitspike.explore import Space
     from bitspike.explore import explore as run
-    from bitspike.explore.page import write_page
+    from bitspike.explore.proposals import TRIALS, chosen_sampler
     from bitspike.explore.stdp_space import StdpSpace
     from bitspike.explore.storage import kept, shown
     from bitspike.train import read_header
@@ -143,11 +137,12 @@ def explore(
         if unsupervised is None:
             read_header(source)  # whatever else it is, is refused here
         folder = Path("runs") / f"explore-{model_name(source)}" if out is None else out.expanduser()
+        searched = _space(Space if unsupervised is None else StdpSpace, space, base, try_ or [])
         begun = Begun(
             data_name(source, data),
-            _space(Space if unsupervised is None else StdpSpace, space, base, try_ or []),
+            searched.to_dict(),
             [name.strip() for name in objectives.split(",")],
-            sampler,
+            chosen_sampler(sampler, searched, trials),
             trials or TRIALS,
             generation,
             validation,
@@ -188,17 +183,25 @@ def explore(
         join=join,
         watch=Progress(output).changed,
     )
-    _show_front(output, result)
-    if join:  # the table is kept by the process that began it
-        output.finish({"folder": str(folder), "picture": None, "page": None, **result.to_dict()})
-        return 0
-    picture = draw_front(result, folder)
-    page = write_page(folder, result)
+    _finish(output, result, folder, join=join)
+    return 0
+
+
+def _finish(output: Output, found: Exploration, folder: Path, *, join: bool) -> None:
+    """Front, picture and page; to those that join only the front, since the table is kept where it was begun."""
+    from bitspike.cli.exploring import draw_front, without_picture
+    from bitspike.explore.page import write_page
+
+    _show_front(output, found)
+    if join:
+        output.finish({"folder": str(folder), "picture": None, "page": None, **found.to_dict()})
+        return
+    picture = draw_front(found, folder)
+    page = write_page(folder, found)
     output.show(f"{page}: all candidates")
     without_picture(output, picture)
     output.hint(f"next: {command('pick', folder, '--within', '1%', '--smallest')}")
-    output.finish({"folder": str(folder), "picture": picture, "page": str(page), **result.to_dict()})
-    return 0
+    output.finish({"folder": str(folder), "picture": picture, "page": str(page), **found.to_dict()})
 
 
 def _show_front(output: Output, found: Exploration) -> None:
@@ -230,9 +233,11 @@ def _keep_significance(space: Path | None, folder: Path) -> None:
         shutil.copyfile(found, folder / SIGNIFICANCE)
 
 
-def _space(kind: type[Space], file: Path | None, base: str | None, tries: list[str]) -> dict[str, Any]:
+def _space(kind: type[Space], file: Path | None, base: str | None, tries: list[str]) -> Space:
     """The space of a TOML file, its dimensions changed or joined by those of the command line."""
     import tomllib
+
+    from bitspike.train.recipe_file import value_of
 
     given: dict[str, Any] = {}
     if file is not None:
@@ -246,18 +251,9 @@ def _space(kind: type[Space], file: Path | None, base: str | None, tries: list[s
             raise ValueError(f"--try {text}: give NAME=VALUE,VALUE,..., such as weight.bits=2,3,4")
         if name.strip() == "base":
             raise ValueError("what all candidates start from is given with --base, such as --base 8w8u")
-        given[name.strip()] = [_value(value.strip()) for value in values.split(",")]
+        given[name.strip()] = [value_of(value.strip()) for value in values.split(",")]
     dimensions = given or kind().to_dict()
-    return kind.of(dimensions if base is None else {**dimensions, "base": base}).to_dict()
-
-
-def _value(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    return kind.of(dimensions if base is None else {**dimensions, "base": base})
 
 
 def _dashboard(folder: Path) -> int:

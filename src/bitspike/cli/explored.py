@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -117,9 +118,17 @@ class Begun:
                 f"{folder} holds no exploration; `bitspike explore MODEL --out {folder}` begins one"
             )
         try:
-            return Begun(**json.loads((folder / BEGUN).read_text()))
+            begun = Begun(**json.loads((folder / BEGUN).read_text()))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{folder / BEGUN} cannot be read: {error}") from None
+        return replace(begun, sampler=begun._sampler_before()) if begun.sampler == "auto" else begun
+
+    def _sampler_before(self) -> str:
+        """What "auto" was in folders of before `--trials` had a say in it."""
+        from bitspike.explore.proposals import EXHAUSTIVE_UP_TO
+
+        size = prod(len(values) for name, values in self.space.items() if name != "base")
+        return "exhaustive" if size <= EXHAUSTIVE_UP_TO else "nsga2"
 
 
 class Opened(Protocol):

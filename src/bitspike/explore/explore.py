@@ -24,7 +24,7 @@ from bitspike.explore.executor import Executor, InProcess, LocalProcesses
 from bitspike.explore.exploration import Exploration
 from bitspike.explore.leader import leading, leading_folder
 from bitspike.explore.numbers import check_objectives
-from bitspike.explore.proposals import Proposer, chosen_sampler
+from bitspike.explore.proposals import TRIALS, Proposer, chosen_sampler
 from bitspike.explore.search import Search
 from bitspike.explore.selection import Baseline
 from bitspike.explore.setting import Setting, default_recipe, time_steps_of
@@ -51,7 +51,7 @@ def explore(
     validation: Dataset | float = 0.1,
     objectives: Sequence[str] = ("accuracy", "memory"),
     sampler: str = "auto",
-    trials: int = 100,
+    trials: int | None = None,
     generation: int = 16,
     train: Recipe | StdpRecipe | None = None,
     early_stop: bool = False,
@@ -75,7 +75,8 @@ def explore(
     data: the split that the network was trained on; validation: what candidates are compared on, samples of their own
     or a share of `data` that is taken away first.
     space: dimensions and their values, `Space` or its table; every candidate by default where there are at most 1000,
-    else what a sampler ("nsga2", "tpe", "random") proposes, `trials` of them in generations.
+    or `trials`; else what a sampler ("nsga2", "tpe", "random") proposes, `trials` (100) of them in generations. Trials
+    may grow later; name the sampler where they may reach the size of the space.
     train: the recipe by which candidates of the schemes itq and itq-scratch train, by default five epochs; early_stop:
     stop training those far behind an earlier one of no more memory. An unsupervised one learns as it did.
     calibration: batches and samples in each that calibrate; statistics=False leaves batch norms as they are.
@@ -88,7 +89,7 @@ def explore(
     """
     keep_freed_memory()
     _check_place(workers, on, storage, join=join)
-    check_count("explore", trials=trials, generation=generation)
+    check_count("explore", trials=TRIALS if trials is None else trials, generation=generation)
     training, held = (data, validation) if isinstance(validation, Dataset) else split_validation(data, validation, 0)
     folder = None if out is None else Path(out).expanduser()
     shared: dict[str, Any] = {
@@ -176,10 +177,10 @@ def _unsupervised(
     return StdpSetting(net=copy.deepcopy(net), space=StdpSpace.of(space), recipe=train or recipe_of(net), **shared)
 
 
-def _proposer(subject: Subject, sampler: str, trials: int, generation: int, *, stops: bool) -> Proposer:
+def _proposer(subject: Subject, sampler: str, trials: int | None, generation: int, *, stops: bool) -> Proposer:
     """stops: some stop early, by what earlier generations came to; else trying everything needs no generations."""
-    name = chosen_sampler(sampler, subject.space)
-    proposer = Proposer(subject, name, trials, generation)
+    name = chosen_sampler(sampler, subject.space, trials)
+    proposer = Proposer(subject, name, TRIALS if trials is None else trials, generation)
     if proposer.takes_all and not stops:
         proposer = replace(proposer, generation=0)
     proposer.proposals(0, [])  # refuses a space in which nothing can be, before anything is written

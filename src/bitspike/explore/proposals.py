@@ -22,6 +22,9 @@ SAMPLERS = ("exhaustive", "one-at-a-time", "nsga2", "tpe", "random")
 EXHAUSTIVE_UP_TO = 1000
 """Candidates that are all tried where no sampler is named."""
 
+TRIALS = 100
+"""How many candidates a sampler may try where nobody says."""
+
 _TRIES = 50
 """How often a sampler may propose what was tried already, or cannot be, before chance gets as many tries."""
 
@@ -181,10 +184,11 @@ class Proposer:
         return optuna.samplers.RandomSampler(seed=seed)
 
 
-def chosen_sampler(name: str, space: Space) -> str:
-    """The sampler of that name; "auto" tries everything where the space is small."""
+def chosen_sampler(name: str, space: Space, trials: int | None = None) -> str:
+    """The sampler of that name; "auto" tries everything where the space is small and nobody asks for fewer trials."""
     if name == "auto":
-        return "exhaustive" if space.size <= EXHAUSTIVE_UP_TO else "nsga2"
+        most = EXHAUSTIVE_UP_TO if trials is None else min(trials, EXHAUSTIVE_UP_TO)
+        return "exhaustive" if space.size <= most else "nsga2"
     if name not in SAMPLERS:
         raise ValueError(f"sampler is {name!r}; allowed: auto, {', '.join(SAMPLERS)}")
     return name
