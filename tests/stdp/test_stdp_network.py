@@ -111,3 +111,15 @@ def test_threads_by_environment(monkeypatch):
     monkeypatch.setenv("BITSPIKE_THREADS", "0")
     with pytest.raises(ValueError, match="BITSPIKE_THREADS is '0'; allowed: 1 to 256"):
         network.respond(images(2, 49))
+
+
+def test_an_image_has_a_number(spots):
+    """Parts of a data set are classified as in the whole where they say where they begin."""
+    network = StdpNetwork(small())
+    pixels = spots[0].inputs.reshape(700, -1)[:300]
+    network.assign_labels(pixels, spots[0].labels[:300], 3)
+    whole = network.predict(pixels)
+    parts = [network.predict(pixels[at : at + 1], first=at) for at in range(300)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    again = np.concatenate([network.respond(pixels[at : at + 1]) for at in range(300)])
+    assert (again != network.respond(pixels)).any()  # the same images under the number 0

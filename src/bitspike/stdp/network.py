@@ -108,7 +108,11 @@ class StdpNetwork:
         return self.labels
 
     def predict(self, images: Any, *, scheme: Scheme = "proportion", **how: Any) -> NDArray[np.int64]:
-        """The class of each image, -1 where no neuron with a class spikes; `how` as in `respond`."""
+        """The class of each image, -1 where no neuron with a class spikes; `how` as in `respond`.
+
+        An image's train of spikes follows from its number, so the same image may get another class as another number.
+        Each call counts from 0: where one data set is given in several calls, say how many came before with `first=`.
+        """
         if self.labels is None:
             raise ValueError("the neurons have no classes yet; call assign_labels with labelled images first")
         return self.labels.predict(self.respond(images, **how), scheme)
