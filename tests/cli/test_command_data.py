@@ -15,7 +15,7 @@ def write_images(folder, name, count):
 
 
 def test_the_list_names_every_set_and_where_it_was_looked_for(cli, tmp_path):
-    found = cli("data", "--root", tmp_path, "--json").json
+    found = cli("data", "--data-root", tmp_path, "--json").json
     assert [item["name"] for item in found["datasets"]] == dataset_names()
     assert found["roots"] == [str(tmp_path)]
     assert {item["name"] for item in found["datasets"] if item["present"]} <= {"digits"}
@@ -34,7 +34,7 @@ def test_digits_are_there(cli):
 
 
 def test_a_name_alone_shows_what_is_known_of_it(cli, tmp_path):
-    short, long = cli("data", "mnist", "--root", tmp_path), cli("data", "info", "mnist", "--root", tmp_path)
+    short, long = cli("data", "mnist", "--data-root", tmp_path), cli("data", "info", "mnist", "--root", tmp_path)
     assert short.out == long.out
     assert "missing" in short.out
     assert str(tmp_path / "mnist") in short.out

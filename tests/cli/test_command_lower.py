@@ -4,10 +4,12 @@ import hashlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from bitspike import IntegerNet
 from bitspike.cli.opening import lowered, open_model
+from bitspike.data import load
 
 
 def test_the_file_holds_the_network_and_where_it_comes_from(cli, trained, tmp_path):
@@ -51,6 +53,14 @@ def test_the_integer_file_evaluates_as_the_model_file_does(cli, trained, written
         assert {key: of_file.json[key] for key in same} == {key: of_model.json[key] for key in same}
         assert of_file.json["reproduced"] is True
         assert (of_model.code, of_file.code) == (0, 0)
+
+
+def test_samples_are_spread_over_the_split(cli, written):
+    spread = cli("evaluate", written["small"], "--samples", "5", "--confusion", "--json").json
+    digits = load("digits", "test")
+    wanted = digits.labels[np.linspace(0, len(digits) - 1, 5).round().astype(int)]
+    assert np.sum(spread["confusion"], axis=1).tolist() == np.bincount(wanted, minlength=10).tolist()
+    assert "give one of them" in cli("evaluate", written["small"], "--samples", "5", "--limit", "5").err
 
 
 def test_a_renamed_file_is_known_by_its_beginning(cli, written, tmp_path):

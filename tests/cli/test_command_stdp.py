@@ -83,6 +83,7 @@ def test_evaluation(run, cli):
     assert "the same as the file says" in shown
     assert "spikes an image" in shown
     assert cli("evaluate", folder, "--limit", 20, "--json").json["samples"] == 20
+    assert cli("evaluate", folder, "--samples", 20, "--json").json["samples"] == 20
     wrong = cli("evaluate", folder, "--data", "nowhere", "--json")
     assert wrong.code == 2
 
@@ -94,6 +95,25 @@ def test_measuring(run, cli):
     assert found["samples"] == 50
     assert found["totals"]["operations"]["synaptic"] > 0
     assert "a device that learns" in cli("measure", folder).out
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "said"),
+    [
+        ("measure", ("--spec", "4w4u"), "leave out --spec"),
+        ("measure", ("--set", "classes=3", "--compare", "other.bsp"), "leave out --set, --compare"),
+        ("measure", ("--batch", "3", "--plot", "levels.png"), "leave out --batch, --plot"),
+        ("measure", ("--device", "cuda"), '--device is "cuda", but unsupervised networks run on the CPU'),
+        ("evaluate", ("--order", "steps", "--batch", "3"), "leave out --order, --batch"),
+        ("evaluate", ("--device", "cuda"), '--device is "cuda"'),
+        ("train", ("--device", "cuda"), '--device is "cuda"'),
+    ],
+)
+def test_options_without_a_use_are_refused(run, cli, stdp_recipe, command, options, said):
+    folder, _ = run
+    done = cli(command, *((stdp_recipe, "--out", folder) if command == "train" else (folder,)), *options, "--json")
+    assert done.code == 2
+    assert said in done.json["error"]
 
 
 @pytest.mark.parametrize("command", [("certify",), ("lower",), ("prune",)])

@@ -16,12 +16,17 @@ _EXAMPLES = """\
 Examples:
   bitspike data
   bitspike data mnist
-  bitspike data fetch mnist --root ~/datasets
+  bitspike data fetch mnist --data-root ~/datasets
   bitspike data verify cifar10 --json"""
 
 app = App(name="data", help_epilogue=_EXAMPLES, help_format="plaintext", default_parameter=Parameter(negative=()))
 
-Root = Annotated[Path | None, Parameter(help="folder that holds the data sets' folders (default: $BITSPIKE_DATA).")]
+Root = Annotated[
+    Path | None,
+    Parameter(
+        name=("--data-root", "--root"), help="folder that holds the data sets' folders (default: $BITSPIKE_DATA)."
+    ),
+]
 
 
 @app.default
@@ -52,7 +57,7 @@ def overview(name: str | None = None, /, *, root: Root = None, json: Json = Fals
     columns = ("data set", "", "kind", "sample", "classes", "train / test", "where, or how to get it")
     output.show(table("", columns, rows, left=(0, 1, 2, 6)))
     places = [str(place) for place in data_roots(root)]
-    output.hint(f"looked in {', '.join(places)}; BITSPIKE_DATA or --root name another folder")
+    output.hint(f"looked in {', '.join(places)}; BITSPIKE_DATA or --data-root name another folder")
     output.finish({"datasets": found, "roots": places})
     return 0
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Form = Literal["integer", "real", "float"]
 Order = Literal["layers", "steps"]
+BATCH = 64
 
 
 def evaluate(
@@ -30,9 +31,10 @@ def evaluate(
     data: str | None = None,
     split: Literal["test", "train"] = "test",
     limit: int | None = None,
+    samples: int | None = None,
     form: Form | None = None,
     order: Order | None = None,
-    batch: Batch = 64,
+    batch: Batch = BATCH,
     confusion: Annotated[bool, Flag] = False,
     device: Device = "auto",
     data_root: Root = None,
@@ -51,43 +53,43 @@ def evaluate(
         data: the data set; by default the one it was trained on.
         split: test or train.
         limit: only the first so many samples.
+        samples: only so many, spread evenly over the split.
         form: integer (default: what ships), real (its exact twin in float64), float (networks of 32 bits).
         order: layers (all time steps of a layer at once) or steps (as a stream); the numbers are the same.
         confusion: show how often each class was taken for each other.
     """
-    from bitspike.cli.opening import data_for, open_integers, open_model
-    from bitspike.cli.stdp import evaluate_stdp, stdp_file
+    from bitspike.cli.opening import data_for, open_integers, open_model, some_of
+    from bitspike.cli.stdp import evaluate_stdp, refuse_foreign, stdp_file
 
     at_least("--batch", batch)
     at_least("--limit", limit)
+    at_least("--samples", samples)
     output = Output(json, quiet)
     unsupervised = stdp_file(model)
     if unsupervised is not None:
         if form not in (None, "integer"):
             raise ValueError(f"--form is {form}, but an unsupervised network has the form it learned in, no other")
-        if device not in ("auto", "cpu"):
-            raise ValueError(f'--device is "{device}", but unsupervised networks run on the CPU; give auto or cpu')
+        refuse_foreign(device, (("--order", order is not None), ("--batch", batch != BATCH)))
         return evaluate_stdp(
             output,
             unsupervised,
             data=data,
             split=split,
             limit=limit,
+            count=samples,
             confusion=confusion,
             data_root=data_root,
             download=download,
         )
     net, header, path = open_integers(model) or open_model(model)
-    samples = data_for(header, data, split, root=data_root, download=download)
-    if limit is not None:
-        samples = samples.subset(slice(0, limit))
-    engine, found = _evaluate(net, samples, form, order, batch, device, output)
-    stored = _stored_accuracy(header, samples)
+    chosen = some_of(data_for(header, data, split, root=data_root, download=download), limit, samples)
+    engine, found = _evaluate(net, chosen, form, order, batch, device, output)
+    stored = _stored_accuracy(header, chosen)
     reproduced = None if stored is None else found.accuracy == stored
     payload: dict[str, Any] = {
         "model": str(path),
         "network": header.model,
-        "data": samples.name,
+        "data": chosen.name,
         "split": split,
         "form": found.form,
         "order": (order or "layers") if found.form == "integer" else None,
@@ -99,7 +101,7 @@ def evaluate(
     if not confusion:
         del payload["confusion"]
     payload["certified"], certificate = _certified(net) or (None, "")
-    _show(output, payload, found, samples if confusion else None)
+    _show(output, payload, found, chosen if confusion else None)
     if certificate:
         output.show(certificate if payload["certified"] else f"warning: {certificate}")
     output.finish(payload)

@@ -69,7 +69,7 @@ def measure(
     """
     from bitspike.cli.measure_plot import check_plot, draw_utilization
     from bitspike.cli.measure_tables import show_measured
-    from bitspike.cli.stdp import measure_stdp, stdp_file
+    from bitspike.cli.stdp import measure_stdp, refuse_foreign, stdp_file
 
     at_least("--samples", samples)
     at_least("--batch", batch)
@@ -77,6 +77,16 @@ def measure(
     output = Output(json, quiet)
     unsupervised = stdp_file(Path(model)) if _is_file(model) else None
     if unsupervised is not None:
+        refuse_foreign(
+            device,
+            (
+                ("--spec", spec is not None),
+                ("--set", bool(settings)),
+                ("--compare", compare is not None),
+                ("--batch", batch != 1),
+                ("--plot", plot is not None),
+            ),
+        )
         return measure_stdp(
             output,
             unsupervised,
@@ -122,10 +132,8 @@ def _header(model: str) -> ModelHeader | Origin | None:
 def _samples(
     header: ModelHeader | Origin | None, data: str | None, split: str, count: int, root: Path | None, download: bool
 ) -> Dataset:
-    """That many samples, evenly spread, since files are often sorted by class."""
-    import numpy as np
-
-    from bitspike.cli.opening import data_for, load_named
+    """That many samples of a file's data set, or of the one that is named."""
+    from bitspike.cli.opening import data_for, load_named, some_of
 
     if header is not None:
         whole = data_for(header, data, split, root=root, download=download)
@@ -133,7 +141,7 @@ def _samples(
         whole = load_named(data, split, root=root, download=download)
     else:
         raise ValueError("a network made by name has no data of its own; name a data set with --data")
-    return whole.subset(np.unique(np.linspace(0, len(whole) - 1, min(count, len(whole))).round().astype(int)))
+    return some_of(whole, None, count)
 
 
 def _build(model: str, spec: str | None, settings: list[str] | None, data: Dataset | None) -> nn.Module:

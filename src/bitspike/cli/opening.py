@@ -148,3 +148,14 @@ def load_named(name: str, split: str, *, root: Path | None = None, download: boo
     from bitspike.data import load
 
     return load(known_name(name), split, root=root, download=download, **options)
+
+
+def some_of(data: Dataset, first: int | None, count: int | None) -> Dataset:
+    """The first so many samples of a data set, or so many that are spread evenly over it, or all."""
+    from bitspike.runtime.certify import spread
+
+    if first is not None and count is not None:
+        raise ValueError("--limit and --samples were given; give one of them")
+    if count is not None:
+        return data.subset(spread(len(data), count))
+    return data if first is None else data.subset(slice(0, first))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitspike.cli.options import refuse_given
 from bitspike.cli.output import Output, table
 from bitspike.wording import percent, seconds, size
 
@@ -32,6 +33,13 @@ def stdp_file(given: Path) -> Path | None:
             raise ValueError(f"{path} holds a run that is not finished; its train command goes on from there")
         path = inside
     return path if is_stdp_file(path) else None
+
+
+def refuse_foreign(device: str, options: Iterable[tuple[str, bool]] = ()) -> None:
+    """Refuse what an unsupervised network has no use for; options: name, whether it was given."""
+    if device not in ("auto", "cpu"):
+        raise ValueError(f'--device is "{device}", but unsupervised networks run on the CPU; give auto or cpu')
+    refuse_given(options, "an unsupervised network has no use for all that was given")
 
 
 def train_stdp(
@@ -112,24 +120,24 @@ def evaluate_stdp(
     data: str | None,
     split: str,
     limit: int | None,
+    count: int | None,
     confusion: bool,
     data_root: Path | None,
     download: bool,
 ) -> int:
     """Accuracy of an unsupervised network, by both schemes."""
+    from bitspike.cli.opening import some_of
     from bitspike.stdp import evaluate, load
 
     network = load(file)
-    samples = _samples(network, data, split, data_root, download)
-    if limit is not None:
-        samples = samples.subset(slice(0, limit))
+    samples = some_of(_samples(network, data, split, data_root, download), limit, count)
     with output.progress(f"{samples.name} {samples.split}", len(samples)) as advance:
         done = 0
 
-        def told(count: int) -> None:
+        def told(reached: int) -> None:
             nonlocal done
-            advance(count - done)
-            done = count
+            advance(reached - done)
+            done = reached
 
         found = evaluate(network, samples, told=told)
     stored = None

@@ -48,7 +48,7 @@ def train(
         list_recipes: list the recipes that come with bitspike.
         save_every: seconds between two savings within an epoch.
     """
-    from bitspike.cli.stdp import train_stdp
+    from bitspike.cli.stdp import refuse_foreign, train_stdp
     from bitspike.stdp.recipe import find_stdp_recipe
 
     output = Output(json, quiet)
@@ -63,6 +63,7 @@ def train(
     if unsupervised is None:
         _refuse_unknown(recipe)
     else:
+        refuse_foreign(device)
         short = (("stdp.passes", epochs), ("network.seed", seed))
         return train_stdp(
             output,
