@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -97,3 +98,18 @@ def test_arguments_without_a_default_or_by_position_are_refused():
     with pytest.raises(TypeError, match="remove the argument 'spec'"):
         register_model("test_only")(lambda *, spec="1w2u": None)
     assert "test_only" not in list_models()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"widths": 16}, r"widths is 16; give something like \[16, 32\]"),
+        ({"widths": [16, 32.5]}, r"widths is \[16, 32.5\]"),
+        ({"classes": "ten"}, "classes is 'ten'; give something like 10"),
+        ({"time_steps": True}, "time_steps is True"),
+    ],
+)
+def test_options_of_another_kind_are_refused(options, message):
+    with pytest.raises(ValueError, match=f"model 'small8': {message}"):
+        create_model("small8", **options)
+    assert create_model("small8", widths=(4, np.int64(8))).conv2.out_channels == 8

@@ -14,6 +14,7 @@ import difflib
 import fnmatch
 import inspect
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from typing import Any, TypeVar, cast
 
 from torch import nn
@@ -66,12 +67,14 @@ def create_model(name: str, *, spec: str | Mapping[str, Any] | QuantSpec = "32w3
     """
     factory = _find(name)
     defaults = model_defaults(name)
-    for given in options:
+    for given, value in options.items():
         if given not in defaults:
             raise ValueError(
                 f"model {name!r} has no option {given!r}{_near(given, defaults)}; it takes "
                 f"{', '.join(defaults)} and spec."
             )
+        if not _like(value, defaults[given]):
+            raise ValueError(f"model {name!r}: {given} is {value!r}; give something like {_plain(defaults[given])!r}")
     complete = {key: _plain(value) for key, value in (defaults | options).items()}
     wanted = spec if isinstance(spec, QuantSpec) else QuantSpec.from_dict(spec)
     net = factory(**complete)
@@ -101,6 +104,20 @@ def _near(name: str, known: Mapping[str, object]) -> str:
     return f" (did you mean {' or '.join(repr(match) for match in matches)}?)" if matches else ""
 
 
+def _like(value: Any, default: Any) -> bool:
+    """Whether a value is of the kind of the default, item by item; where one of them is None, anything is."""
+    if value is None or default is None:
+        return True
+    if isinstance(default, list | tuple):
+        return isinstance(value, list | tuple) and all(_like(item, default[0]) for item in value if default)
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    kinds: tuple[Any, ...] = (Integral, Real, str)
+    return all(isinstance(value, kind) for kind in kinds if isinstance(default, kind))
+
+
 def _plain(value: Any) -> Any:
-    """Sequences as lists: what JSON and TOML give back, so a rebuilt network remembers equal options."""
+    """Sequences as lists, numpy's numbers as Python's: what JSON and TOML give back, so that options stay equal."""
+    if isinstance(value, Real) and not isinstance(value, bool | int | float):
+        return int(value) if isinstance(value, Integral) else float(value)
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
