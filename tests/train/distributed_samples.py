@@ -134,6 +134,8 @@ def main(folder: Path) -> None:
     for case in RUNS:  # each opens a group of its own
         found["-".join(case)], state = trained(*case)
         save_file(state, folder / f"{'-'.join(case)}.{number}")
+    for again in range(8):  # what was left of a group that failed used to hang here sooner or later
+        stopped(folder / f"stopped-{again}")
     found["stopped"] = stopped(folder / "stopped")
     found["killed"] = commanded(*LINE, folder / "killed")
     found["whole"] = commanded(*LINE, folder / "whole")

@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 import os
+import traceback
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
@@ -59,6 +60,9 @@ def together() -> Iterator[None]:
             yield
     except BaseException as error:
         error.told_elsewhere = _is_told(store)  # type: ignore[attr-defined]
+        # What the ended calls hold of the group must go before the group does: left to whoever drops the error, its
+        # end sometimes waits forever, for threads of gloo's that wait for Python.
+        traceback.clear_frames(error.__traceback__)
         raise
     finally:
         distributed.destroy_process_group()
