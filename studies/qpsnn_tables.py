@@ -32,7 +32,9 @@ IMAGES = 20_000
 # A quarter of the operations of the recipe's network, so that the ablation fits a CPU; weights of 2 bits, one scale a
 # layer as in the paper; the membrane of 8 bits stands for the paper's float one and leaves the network whole numbers.
 SMALL = ("model.options.stages=[[16, 16], [32, 32], [64, 64]]", "train.epochs=12")
-PRUNED = ("prune.target={parameters = 0.25}", "finetune.epochs=6", "finetune.lr=1e-3")
+QUARTER = "prune.target={parameters = 0.25}"
+PRUNED = (QUARTER, "finetune.epochs=6", "finetune.lr=1e-3")
+LONGER = (QUARTER, "finetune.epochs=12", "finetune.lr=3e-3")
 SCALES = {"vanilla": "unit", "ReScaW": "mean"}
 _RUNS = Path("runs/qpsnn_tables")
 GAMMAS = ("mean", "abs_max", "percentile", "mse", "learned", "unit")
@@ -45,8 +47,19 @@ def _weights(scale: str, bits: int = 2, per: str = "layer") -> str:
 def _ablation(scale: str, criterion: str, seed: int) -> StudyRun:
     changes = (*SMALL, _weights(SCALES[scale]), *PRUNED, f"prune.criterion={criterion}")
     if criterion != "svs":  # of the same trained network
-        changes = (*changes, f"start={_RUNS}/{_named(scale, 'svs', seed).name}/{FIRST_STAGE}")
+        changes = (*changes, _first_stage_of_svs(scale, seed))
     return _named(scale, criterion, seed, changes)
+
+
+def _longer(scale: str, criterion: str, seed: int) -> StudyRun:
+    """The ablation once more, with a second stage that is twice as long and has three times the rate."""
+    changes = (*SMALL, _weights(SCALES[scale]), *LONGER, f"prune.criterion={criterion}")
+    changes = (*changes, _first_stage_of_svs(scale, seed))
+    return StudyRun("longer", DATA, f"{scale} {criterion}", seed, RECIPE, changes, IMAGES)
+
+
+def _first_stage_of_svs(scale: str, seed: int) -> str:
+    return f"start={_RUNS}/{_named(scale, 'svs', seed).name}/{FIRST_STAGE}"
 
 
 def _named(scale: str, criterion: str, seed: int, changes: tuple[str, ...] = ()) -> StudyRun:
@@ -74,13 +87,14 @@ def _order(criterion: str, seed: int) -> StudyRun:
 def runs() -> list[StudyRun]:
     """All runs, the most wanted first."""
     pruning = [_ablation(scale, criterion, seed) for seed in SEEDS for criterion in ("svs", "sca") for scale in SCALES]
+    longer = [_longer(scale, criterion, seed) for seed in SEEDS for criterion in ("svs", "sca") for scale in SCALES]
     whole = [
         StudyRun("main", DATA, "2w4u quarter", 0, "qpsnn-fashion-2w", model="qpsnn-fashion-2w"),
         StudyRun("main", DATA, "32w32u", 0, RECIPE),
     ]
     order = [_order(criterion, seed) for seed in SEEDS for criterion in ("svs", "sca")]
     gamma = [_gamma(scale, bits, seed) for bits in (2, 4, 8) for seed in SEEDS for scale in GAMMAS]
-    return pruning + whole + order + gamma
+    return pruning + whole + longer + order + gamma
 
 
 def main() -> int:
@@ -93,6 +107,7 @@ def main() -> int:
     for title, lines, against in (
         ("pruned to a quarter", summary(rows, "pruning", DATA), "ReScaW svs"),
         ("the same before pruning", summary(before_pruning(rows), "pruning", DATA), "ReScaW svs"),
+        ("pruned to a quarter, longer second stage", summary(rows, "longer", DATA), "ReScaW svs"),
         ("order", summary(rows, "order", DATA), ""),
         ("gamma, not pruned", summary(rows, "gamma", DATA), "2w mean"),
         ("whole training split", summary(rows, "main", DATA), "32w32u"),
