@@ -16,7 +16,7 @@ SOURCE = Path(bitspike.__file__).parent
 
 # DESIGN.md section 3, bottom first: a part may import parts of floors below its own, and its own.
 FLOORS = (
-    ("_version", "allocation", "atomic", "interrupt", "wording"),
+    ("_version", "allocation", "atomic", "interrupt", "locking", "wording"),
     ("spec",),
     ("quant", "integer", "data", "cost"),
     ("neuron", "runtime", "engine", "export"),
@@ -31,6 +31,7 @@ FLOORS = (
 )
 # Equals on one floor that may still know each other, each for a reason.
 SIDEWAYS = {
+    ("locking", "atomic"),  # a folder of one's own is one that can be written
     ("cost", "integer"),  # export and cost stand on integer
     ("engine", "integer"),
     ("runtime", "engine"),

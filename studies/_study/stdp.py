@@ -82,7 +82,7 @@ def execute(run: StdpRun, folder: Path) -> dict[str, Any]:
         network.assign_labels(data.inputs.reshape(len(data), -1), data.labels, data.classes)
     found = evaluate(network, test)
     if run.model:
-        save(ROOT / "models" / "stdp" / f"{run.model}.bsp", load_network(folder / "model.bsp"))
+        save(load_network(folder / "model.bsp"), ROOT / "models" / "stdp" / f"{run.model}.bsp")
     cost = describe(network)
     labels = network.labels
     return {

@@ -13,6 +13,7 @@ from bitspike.drawing import drawn_batches
 from bitspike.explore.evaluate import Hopeless, Rival, evaluate_candidate, make_candidate
 from bitspike.explore.setting import seeded
 from bitspike.integer.graph import Graph
+from bitspike.locking import own_folder
 from bitspike.prune import prune_
 from bitspike.ptq import SpecChange, calibrate_
 
@@ -94,6 +95,18 @@ def test_candidates_of_another_network_in_the_same_folder_train_anew(tmp_path):
             assert parts(make_candidate(kept, 0, choices).integers.graph) == parts(alone.integers.graph)
     folders = sorted(path.name for path in (tmp_path / "candidates").iterdir())
     assert [name[:6] for name in folders] == ["00000-", "00000-"]
+
+
+def test_a_candidate_that_another_process_still_trains_is_trained_beside(tmp_path):
+    shared = setting({"base": "4w4u", "scheme": ["itq"]}, folder=tmp_path)
+    choices = {"scheme": "itq"}
+    made = make_candidate(shared, 0, choices)
+    (place,) = (tmp_path / "candidates").iterdir()
+    for file in place.iterdir():
+        file.unlink()
+    with own_folder(place):
+        assert parts(make_candidate(shared, 0, choices).integers.graph) == parts(made.integers.graph)
+        assert not any(place.iterdir())
 
 
 def test_fresh_weights_need_a_network_that_can_be_built_anew():

@@ -15,6 +15,7 @@ from bitspike.explore import Space, StdpSpace, explore
 from bitspike.explore.evaluate import seed_of
 from bitspike.explore.finish import certified, make_winner
 from bitspike.explore.stdp_setting import StdpSetting, recipe_of
+from bitspike.locking import own_folder
 from bitspike.stdp import StdpBits, StdpNetwork, StdpRecipe, evaluate, native, quantized, train_stdp
 from bitspike.stdp.cost import describe
 from bitspike.train import read_recipe
@@ -85,6 +86,18 @@ def test_candidates_of_other_samples_in_the_same_folder_learn_anew(subject, tmp_
         alone = shared.make(0, choices).network
         kept = replace(shared, folder=tmp_path).make(0, choices).network
         np.testing.assert_array_equal(kept.state.weights, alone.state.weights)
+
+
+def test_a_candidate_that_another_process_still_learns_is_learned_beside(subject, tmp_path):
+    choices = {"scheme": "itq-scratch", "bits.weight": 6, "bits.rounding": "truncation"}
+    shared = replace(subject, folder=tmp_path)
+    made = shared.make(0, choices).network
+    (place,) = (tmp_path / "candidates").iterdir()
+    for file in place.iterdir():
+        file.unlink()
+    with own_folder(place):
+        np.testing.assert_array_equal(shared.make(0, choices).network.state.weights, made.state.weights)
+        assert not any(place.iterdir())
 
 
 def test_the_same_table_with_any_number_of_workers_and_after_a_stop(trained, spots, tmp_path):

@@ -22,7 +22,7 @@ def trained(bits) -> StdpNetwork:
 @pytest.mark.parametrize("bits", [None, *(StdpBits(weight) for weight in (1, 3, 4, 8, 11, 16))])
 def test_saved_and_loaded(bits, tmp_path):
     network = trained(bits)
-    save(tmp_path / "net.bsp", network)
+    save(network, tmp_path / "net.bsp")
     found = load(tmp_path / "net.bsp")
     assert found.config == network.config
     assert found.about == network.about
@@ -34,7 +34,7 @@ def test_saved_and_loaded(bits, tmp_path):
 
 def test_what_is_loaded_goes_on_learning(tmp_path):
     network = trained(StdpBits(4))
-    save(tmp_path / "net.bsp", network)
+    save(network, tmp_path / "net.bsp")
     found = load(tmp_path / "net.bsp")
     np.testing.assert_array_equal(found.learn(images(9, 49)), network.learn(images(9, 49)))
     assert_same_state(found.state, network.state)
@@ -47,7 +47,7 @@ def test_weights_take_their_bits():
 
 def test_other_kinds_are_named(tmp_path):
     path = tmp_path / "net.bsp"
-    save(path, trained(None))
+    save(trained(None), path)
     assert kind_of(path) == KIND
     assert is_stdp_file(path)
     with pytest.raises(ValueError, match="is a bitspike STDP network, not a bitspike integer network"):

@@ -6,6 +6,7 @@ import pytest
 from stdp_samples import assert_same_state
 
 from bitspike.interrupt import TrainingStopped
+from bitspike.locking import FolderInUse, own_folder
 from bitspike.stdp import StdpBits, StdpRecipe, evaluate, load, train_stdp
 from bitspike.stdp.training import MODEL_FILE, STATE_FILE, order_of_pass
 
@@ -25,6 +26,14 @@ def test_a_run(recipe, spots, tmp_path):
     assert again.resumed
     assert_same_state(again.network.state, found.network.state)
     assert again.results == found.results
+
+
+def test_a_second_run_in_the_same_folder_is_refused(recipe, spots, tmp_path):
+    train, _ = spots
+    with own_folder(tmp_path), pytest.raises(FolderInUse, match="another process trains in"):
+        train_stdp(recipe(), train, out=tmp_path)
+    assert not any(tmp_path.iterdir())
+    assert train_stdp(recipe(), train, out=tmp_path).model_file == tmp_path / MODEL_FILE
 
 
 @pytest.mark.parametrize("bits", [None, StdpBits(4)], ids=["float", "4 bits"])

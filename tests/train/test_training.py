@@ -11,6 +11,7 @@ from train_samples import make_images
 
 from bitspike.block import SpikingConv2d, quantize_
 from bitspike.data import load
+from bitspike.locking import FolderInUse, own_folder
 from bitspike.train.batches import Batches
 from bitspike.train.config import Recipe
 from bitspike.train.evaluate import evaluate
@@ -283,6 +284,20 @@ def test_a_folder_that_began_with_another_network_says_so(table, images, tmp_pat
     again = train(other, images, recipe, out=tmp_path, show_progress=False, device="cpu")
     assert "began with another network or other weights" in caplog.text
     assert torch.equal(again.net.conv1.weight, first.net.conv1.weight)
+
+
+def test_a_second_run_in_the_same_folder_is_refused(table, images, tmp_path):
+    with own_folder(tmp_path), pytest.raises(FolderInUse, match="another process trains in"):
+        fit(table, images, out=tmp_path)
+    assert not any(tmp_path.iterdir())
+    told = []
+
+    def meddle(record):
+        with pytest.raises(FolderInUse):
+            fit(table, images, out=tmp_path)
+        told.append(record)
+
+    assert fit(table, images, out=tmp_path, on_epoch=meddle).results["history"] == told
 
 
 def test_a_finished_run_is_tested_where_it_was_not(table, images, tmp_path):

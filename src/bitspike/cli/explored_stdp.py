@@ -79,7 +79,7 @@ class OpenedStdp:
             "exploration": {"number": winner.row.number, "choices": winner.row.choices},
             "results": winner.results() | {"start": {key: start[key] for key in ("test_accuracy",) if key in start}},
         }
-        save(target, replace(network, about=about))
+        save(replace(network, about=about), target)
         return [target]
 
     def note(self, source: Path) -> str:

@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bitspike.explore import search
-from bitspike.explore.storage import FileLock, shown, storage_errors
+from bitspike.explore.storage import shown, storage_errors
 from bitspike.explore.store import Store
+from bitspike.locking import FileLock
 
 SETTLE = 1.0
 """Seconds in which two processes that begin at once both see that they are two."""

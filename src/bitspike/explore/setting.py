@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from bitspike.drawing import check_draw, drawn_batches
 from bitspike.explore.evaluate import MARGIN, Hopeless, Rival, kept_in, seed_of
 from bitspike.explore.numbers import numbers_of
 from bitspike.explore.space import Candidate, Choices, Space
+from bitspike.locking import FolderInUse
 from bitspike.lowering import DeadZoneWarning, lower, trace
 from bitspike.measuring import measure
 from bitspike.model import create_model
@@ -271,16 +272,21 @@ def _train(
         if reached and history[at] < max(reached) - MARGIN:
             raise Hopeless(history, memory)
 
-    train(
+    place = kept_in(setting.folder, number, network_digest(net), quant.to_dict(), setting.training.fingerprint)
+    in_place = partial(
+        train,
         net,
         setting.training,
         recipe,
-        out=kept_in(setting.folder, number, network_digest(net), quant.to_dict(), setting.training.fingerprint),
         resume=rivals is None,  # or a killed training would go on without the accuracies before
         device="cpu",
         show_progress=False,
         on_epoch=after_epoch,
     )
+    try:
+        in_place(out=place)
+    except FolderInUse:  # of one that was silent for so long that its candidate was given away, and lives
+        in_place(out=None)
     return history
 
 

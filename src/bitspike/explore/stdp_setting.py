@@ -15,6 +15,7 @@ from bitspike.explore.evaluate import Rival, kept_in, seed_of
 from bitspike.explore.numbers import RATE_SAMPLES, latency, work_of
 from bitspike.explore.space import Choices
 from bitspike.explore.stdp_space import StdpSpace
+from bitspike.locking import FolderInUse
 from bitspike.stdp import StdpBits, StdpConfig, StdpNetwork, StdpRecipe, evaluate, quantized, train_stdp
 from bitspike.stdp.constants import integer_constants
 from bitspike.stdp.cost import describe, rates_of
@@ -164,7 +165,10 @@ class StdpSetting:
         place = kept_in(
             self.folder, number, config.to_dict(), recipe.passes, recipe.label_images, self.training.fingerprint
         )
-        return train_stdp(recipe, self.training, out=place, threads=1).network
+        try:
+            return train_stdp(recipe, self.training, out=place, threads=1).network
+        except FolderInUse:  # of one that was silent for so long that its candidate was given away, and lives
+            return train_stdp(recipe, self.training, threads=1).network
 
     def _give_classes(self, network: StdpNetwork) -> None:
         chosen = self.training.subset(slice(0, self.recipe.label_images or len(self.training)))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from bitspike.locking import FileLock
 
 JOURNAL = "study.journal"
 IN_MEMORY = "memory"
@@ -132,31 +132,6 @@ def lock_beside(storage: Any, ending: str) -> FileLock | None:
     if url is None or url.get_backend_name() != "sqlite":
         return None
     return FileLock(Path(f"{url.database}.{ending}"))
-
-
-class FileLock:
-    """A lock that the system takes back from a process that is killed."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._held: int | None = None
-
-    def acquire(self, *, wait: bool = True) -> bool:
-        """Wait until nobody else has it; or give up at once, which is False."""
-        held = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(held)
-            return False
-        self._held = held
-        return True
-
-    def release(self) -> None:
-        """Let others have it."""
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
 
 
 def _repair(file: Path, lock: FileLock) -> None:

@@ -17,14 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bitspike.explore.pareto import LARGER_IS_BETTER
-from bitspike.explore.storage import (
-    JOURNAL,
-    FileLock,
-    lock_beside,
-    make_storage,
-    reachable,
-    shown,
-)
+from bitspike.explore.storage import JOURNAL, lock_beside, make_storage, reachable, shown
+from bitspike.locking import FileLock
 
 log = logging.getLogger("bitspike.explore")
 

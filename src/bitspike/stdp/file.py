@@ -27,7 +27,7 @@ STATE_KIND = "bitspike STDP state"
 VERSION = 1
 
 
-def save(path: str | Path, network: StdpNetwork) -> None:
+def save(network: StdpNetwork, path: str | Path) -> None:
     """Write a network atomically."""
     atomic_write(path, to_bytes(network, KIND))
 

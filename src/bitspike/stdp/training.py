@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitspike.atomic import refuse_unwritable
 from bitspike.data import Dataset, split_validation
 from bitspike.interrupt import StopRequest, TrainingStopped
+from bitspike.locking import own_folder
 from bitspike.stdp.evaluate import StdpEvaluation, evaluate
 from bitspike.stdp.file import load, load_state, save, save_state
 from bitspike.stdp.network import StdpNetwork
@@ -63,26 +63,25 @@ def train_stdp(
     """
     identity = {"recipe": json.loads(json.dumps(recipe.to_dict())), "data": data.fingerprint}
     folder = None if out is None else Path(out)
-    if folder is not None:
-        refuse_unwritable(folder)
-        if resume and (folder / MODEL_FILE).is_file():
+    with own_folder(folder):
+        if folder is not None and resume and (folder / MODEL_FILE).is_file():
             return _finished(folder, identity, test, threads, told)
-    refuse_other_images(recipe, data)
-    rest, held = split_validation(data, count=recipe.validation) if recipe.validation else (data, None)
-    network, progress = StdpNetwork(recipe.network), {"seconds": 0.0, "cpu_seconds": 0.0, "history": []}
-    resumed = False
-    if folder is not None and resume and (folder / STATE_FILE).is_file():
-        network, stored, progress = load_state(folder / STATE_FILE)
-        _refuse_other_run(folder, stored, identity)
-        resumed = True
-    _learn(recipe, rest, held, network, progress, identity, folder, save_every, threads, told)
-    _label(recipe, rest, network, threads, told)
-    results = _results(recipe, network, progress, held, test, threads, told)
-    network.about = {"recipe": identity["recipe"], "data": _told_of(data, test), "results": results}
-    if folder is not None:
-        save(folder / MODEL_FILE, network)
-        (folder / STATE_FILE).unlink(missing_ok=True)
-    return StdpResult(network, results, None if folder is None else folder / MODEL_FILE, resumed)
+        refuse_other_images(recipe, data)
+        rest, held = split_validation(data, count=recipe.validation) if recipe.validation else (data, None)
+        network, progress = StdpNetwork(recipe.network), {"seconds": 0.0, "cpu_seconds": 0.0, "history": []}
+        resumed = False
+        if folder is not None and resume and (folder / STATE_FILE).is_file():
+            network, stored, progress = load_state(folder / STATE_FILE)
+            _refuse_other_run(folder, stored, identity)
+            resumed = True
+        _learn(recipe, rest, held, network, progress, identity, folder, save_every, threads, told)
+        _label(recipe, rest, network, threads, told)
+        results = _results(recipe, network, progress, held, test, threads, told)
+        network.about = {"recipe": identity["recipe"], "data": _told_of(data, test), "results": results}
+        if folder is not None:
+            save(network, folder / MODEL_FILE)
+            (folder / STATE_FILE).unlink(missing_ok=True)
+        return StdpResult(network, results, None if folder is None else folder / MODEL_FILE, resumed)
 
 
 def refuse_other_images(recipe: StdpRecipe, data: Dataset) -> None:
@@ -222,7 +221,7 @@ def _finished(
         results |= _tested(network, test, threads, told)
         about = {"data": network.about["data"] | {"test_fingerprint": test.fingerprint}, "results": results}
         network.about = network.about | about
-        save(out / MODEL_FILE, network)
+        save(network, out / MODEL_FILE)
     return StdpResult(network, results, out / MODEL_FILE, True)
 
 

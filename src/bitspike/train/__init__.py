@@ -1,5 +1,6 @@
 """Training: recipes, the loop, augmentation, checkpoints, evaluation."""
 
+from bitspike.locking import FolderInUse
 from bitspike.runtime import Evaluation, evaluate_integers
 from bitspike.train.augment import AugmentConfig
 from bitspike.train.config import Recipe
@@ -17,6 +18,7 @@ __all__ = [
     "AugmentConfig",
     "Evaluation",
     "FiringRates",
+    "FolderInUse",
     "ModelHeader",
     "MovingAverage",
     "Recipe",

@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from bitspike.allocation import keep_freed_memory
-from bitspike.atomic import refuse_unwritable, temporary_name
+from bitspike.atomic import temporary_name
 from bitspike.block import ImageInput
 from bitspike.block.across import processes
 from bitspike.block.spec_of import differing_layer
 from bitspike.data import Dataset, split_validation
+from bitspike.locking import own_folder
 from bitspike.prune.removal import removed_from
 from bitspike.runtime import Evaluation
 from bitspike.train.batches import Batches
@@ -122,7 +123,8 @@ def train(
     `data` is the training split; the recipe's validation part is carved out of it. The last epoch is what
     counts: no weights are chosen by looking at accuracies. With a folder `out` the state is saved there every
     `save_every` seconds and every epoch, a killed run goes on by itself, and the trained network ends up in
-    `model.safetensors`; `resume=False` starts over. `on_epoch` gets the record of each finished epoch.
+    `model.safetensors`; `resume=False` starts over; a second process in the same folder is
+    refused. `on_epoch` gets the record of each finished epoch.
 
     `teacher` is a trained network whose logits are learned beside the labels, as the recipe's `teacher` table says;
     by default the one whose file that table names. `origin` says where a network comes from that has been trained
@@ -148,50 +150,46 @@ def train(
     if recipe.data.validation:
         training, validation = split_validation(data, recipe.data.validation, seed=recipe.data.split_seed)
     batches = Batches(training, recipe, net, place)
-    if folder is not None and _is_finished(folder, resume=resume):
-        return _finished_earlier(net, folder / MODEL_FILE, identity, test)
+    with own_folder(folder if is_first() else None):
+        if folder is not None and _is_finished(folder, resume=resume):
+            return _finished_earlier(net, folder / MODEL_FILE, identity, test)
 
-    seed_everything(recipe.train.seed)
-    if recipe.train.channels_last:
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    replica = replicated(net)
-    average = MovingAverage(net, recipe.train.ema) if recipe.train.ema else None
-    began = network_digest(net, module=repr(net))
-    run = Run(net, build_optimizer(net, recipe.train), average, Progress(), began=began, precision=precision)
-    state = None if folder is None else folder / STATE_FILE
-    resumed = from_first(state is not None and state.is_file())
-    if state is not None and resumed:
-        load_state(state, run, identity)
-    loop = TrainingLoop(run, replica, batches, validation, recipe, state, identity, taught_by, save_every)
-    with _memory_of(place, recipe):
-        validated = loop.train(TrainingProgress(show=show_progress and is_first()), on_epoch)
+        seed_everything(recipe.train.seed)
+        if recipe.train.channels_last:
+            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        replica = replicated(net)
+        average = MovingAverage(net, recipe.train.ema) if recipe.train.ema else None
+        began = network_digest(net, module=repr(net))
+        run = Run(net, build_optimizer(net, recipe.train), average, Progress(), began=began, precision=precision)
+        state = None if folder is None else folder / STATE_FILE
+        resumed = from_first(state is not None and state.is_file())
+        if state is not None and resumed:
+            load_state(state, run, identity)
+        loop = TrainingLoop(run, replica, batches, validation, recipe, state, identity, taught_by, save_every)
+        with _memory_of(place, recipe):
+            validated = loop.train(TrainingProgress(show=show_progress and is_first()), on_epoch)
 
-    if average is not None:
-        average.copy_to(net)
-    net.eval()
-    results: dict[str, Any] = {}
-    if is_first():
-        if validation is not None and validated is None:
-            validated = evaluate(net, validation)
-        tested = None if test is None else evaluate(net, test)
-        results = _results(validated, tested, run.progress)
-    provenance = _provenance(recipe, identity, test, run, place) | {"precision": precision}
-    if origin is not None:
-        provenance["origin"], results = origin.provenance, results | origin.results
-    header = ModelHeader(
-        **_model(net, recipe),
-        quant=recipe.quant.to_dict(),
-        recipe=(recipe if origin is None else origin.recipe).to_dict(),
-        provenance=from_first(provenance),
-        results=from_first(results),
-    )
-    if folder is None or state is None:
-        return TrainResult(net, header, None, resumed)
-    if is_first():
-        save_model(net, folder / MODEL_FILE, header)
-        remove_files(state)
-    meet()
-    return TrainResult(net, header, folder / MODEL_FILE, resumed)
+        if average is not None:
+            average.copy_to(net)
+        net.eval()
+        results = _evaluated(net, validation, validated, test, run.progress)
+        provenance = _provenance(recipe, identity, test, run, place) | {"precision": precision}
+        if origin is not None:
+            provenance["origin"], results = origin.provenance, results | origin.results
+        header = ModelHeader(
+            **_model(net, recipe),
+            quant=recipe.quant.to_dict(),
+            recipe=(recipe if origin is None else origin.recipe).to_dict(),
+            provenance=from_first(provenance),
+            results=from_first(results),
+        )
+        if folder is None or state is None:
+            return TrainResult(net, header, None, resumed)
+        if is_first():
+            save_model(net, folder / MODEL_FILE, header)
+            remove_files(state)
+        meet()
+        return TrainResult(net, header, folder / MODEL_FILE, resumed)
 
 
 def choose_device(device: str | torch.device) -> torch.device:
@@ -295,11 +293,9 @@ def _identity(
 
 
 def _is_finished(folder: Path, *, resume: bool) -> bool:
-    """Make the folder ready for a run; whether it holds the end of one."""
-    if is_first():
-        refuse_unwritable(folder)
-        if not resume:
-            remove_files(folder / MODEL_FILE, folder / STATE_FILE)
+    """Whether the folder holds the end of a run; not where it shall start over."""
+    if is_first() and not resume:
+        remove_files(folder / MODEL_FILE, folder / STATE_FILE)
     return from_first((folder / MODEL_FILE).is_file())
 
 
@@ -349,6 +345,21 @@ def _provenance(
         "commit": git_commit(),
         "versions": versions(),
     }
+
+
+def _evaluated(
+    net: nn.Module,
+    validation: Dataset | None,
+    validated: Evaluation | None,
+    test: Dataset | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """What is found of the trained network; the last epoch may have validated it already."""
+    if not is_first():
+        return {}
+    if validation is not None and validated is None:
+        validated = evaluate(net, validation)
+    return _results(validated, None if test is None else evaluate(net, test), progress)
 
 
 def _results(validated: Evaluation | None, tested: Evaluation | None, progress: Progress) -> dict[str, Any]:
