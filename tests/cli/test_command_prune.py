@@ -49,6 +49,16 @@ def test_down_to_a_budget(cli, trained, option, value, key):
     assert done.json[f"{key}_after"] <= limit < done.json[f"{key}_before"]
 
 
+def test_in_multiples(cli, trained, tmp_path):
+    done = cli("prune", trained["small"], "--ratio", "0.75", "--multiple-of", "4", "--criterion", "magnitude",
+               "--out", "p.safetensors", "--json")  # fmt: skip
+    assert [(row["before"], row["after"]) for row in done.json["layers"]] == [(4, 4), (8, 4)]
+    refused = cli("prune", trained["small"], "--ratio", "0.75", "--multiple-of", "0", "--out", "q.safetensors")
+    assert refused.code == 2
+    assert "--multiple-of" in refused.err
+    assert not (tmp_path / "q.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

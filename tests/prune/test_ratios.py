@@ -31,6 +31,18 @@ def test_the_first_pattern_that_matches_wins_and_the_rest_stays(net):
     assert channel_counts(net, {"*": 0.0}, protect="first") == prunable_channels(net)
 
 
+def test_what_stays_is_rounded_up_to_a_multiple(net):
+    counts = channel_counts(net, {"first": 0.8, "stage3.*": 0.5}, protect=["stage3.2.*"], multiple_of=8)
+    assert counts["first"] == 8  # 2 stay
+    assert counts["stage3.0.first"] == counts["stage3.1.second"] == 16  # 15 stay
+    assert counts["stage3.2.first"] == 30
+    assert channel_counts(net, {"*": 0.5}, multiple_of=20)["stage1.0.first"] == 10  # no multiple of 20 is in 10
+    with pytest.raises(ValueError, match="in multiples of 64 no layer would lose a channel"):
+        channel_counts(net, {"*": 0.5}, multiple_of=64)
+    with pytest.raises(ValueError, match="multiple_of is 0; give a whole number"):
+        channel_counts(net, {"*": 0.5}, multiple_of=0)
+
+
 @pytest.mark.parametrize("channels", [1, 3, 7, 10, 64, 100, 128, 512])
 def test_kept_is_the_floor_of_what_decimals_say(channels):
     for hundredths in range(100):

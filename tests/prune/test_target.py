@@ -46,9 +46,9 @@ def test_met_and_one_channel_more_would_be_too_much(net, orders, kind, share):
     assert cost(left(net, orders, counts), kind) <= share * whole
     channels = prunable_channels(net)
     gone = sum(channels.values()) - sum(counts.values())
-    line = _line(channels, 0.1)
-    assert {name: channels[name] - line[:gone].count(name) for name in channels} == counts
-    counts[line[gone - 1]] += 1
+    line = _line(channels, 0.1, 1)
+    assert channels | dict(line[:gone]) == counts
+    counts[line[gone - 1][0]] += 1
     assert cost(left(net, orders, counts), kind) > share * whole
     shares = [counts[name] / channels[name] for name in channels]
     assert max(shares) - min(shares) <= 0.25  # to within a channel or two of eight
@@ -85,10 +85,31 @@ def test_every_layer_keeps_its_least_share(net, orders):
 
 
 def test_channels_go_one_by_one_and_evenly():
-    assert _line({"a": 4, "b": 2}, 0.0) == ["a", "a", "b", "a"]
-    assert _line({"a": 10}, 0.3) == ["a"] * 7
+    assert _line({"a": 4, "b": 2}, 0.0, 1) == [("a", 3), ("a", 2), ("b", 1), ("a", 1)]
+    assert _line({"a": 10}, 0.3, 1) == [("a", left) for left in range(9, 2, -1)]
     with pytest.raises(ValueError, match=r"keep_at_least is 1\.5"):
-        _line({"a": 4}, 1.5)
+        _line({"a": 4}, 1.5, 1)
+
+
+def test_channels_go_in_multiples():
+    assert _line({"a": 12, "b": 16, "c": 4}, 0.0, 4) == [("b", 12), ("a", 8), ("b", 8), ("a", 4), ("b", 4)]
+    assert _line({"a": 12, "b": 14}, 0.4, 4) == [("b", 12), ("a", 8), ("b", 8)]
+    for wrong in (0, -8, True, 2.0):
+        with pytest.raises(ValueError, match="give a whole number of channels, 1 or more"):
+            _line({"a": 12}, 0.0, wrong)
+
+
+def test_a_target_in_multiples_is_met_and_one_step_back_would_be_too_much(net, orders):
+    counts = for_target(net, orders, Target(parameters=0.4), multiple_of=4)
+    whole, channels = measure(net).parameters, prunable_channels(net)
+    assert all(count % 4 == 0 for count in counts.values())
+    assert cost(left(net, orders, counts), "parameters") <= 0.4 * whole
+    line = _line(channels, 0.1, 4)
+    done = next(number for number in range(len(line) + 1) if channels | dict(line[:number]) == counts)
+    back = channels | dict(line[: done - 1])
+    assert cost(left(net, orders, back), "parameters") > 0.4 * whole
+    with pytest.raises(ValueError, match="lower keep_at_least or multiple_of"):
+        for_target(net, orders, Target(parameters=0.4), multiple_of=16)
 
 
 @pytest.mark.parametrize(

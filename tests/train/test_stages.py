@@ -88,6 +88,15 @@ def test_the_channels_that_went_are_not_scored_again(pruning, images, tmp_path, 
     assert fit(pruning | {"finetune": {"epochs": 2}}, images, out=tmp_path).header == found.header
 
 
+def test_channels_stay_in_multiples(pruning, images):
+    prune = {"ratios": 0.75, "criterion": "magnitude", "multiple_of": 3}
+    layers = fit(pruning | {"prune": prune}, images).results["pruning"]["layers"]
+    assert all(layer["after"] in (3, layer["before"]) for layer in layers)
+    assert any(layer["after"] == 3 for layer in layers)
+    with pytest.raises(ValueError, match="in multiples of 4096 no layer would lose a channel"):
+        fit(pruning | {"prune": prune | {"multiple_of": 4096}}, images)
+
+
 def test_prunes_a_pruned_network_and_goes_on(pruning, images, tmp_path):
     fit(pruning, images, out=tmp_path / "first")
     again = pruning | {"start": str(tmp_path / "first"), "prune": PRUNE | {"ratios": 0.5}}

@@ -31,6 +31,7 @@ def prune(
     operations: str | None = None,
     protect: Annotated[list[str] | None, Parameter(name="--protect")] = None,
     keep_at_least: str = "10%",
+    multiple_of: int = 1,
     criterion: str = "svs",
     data: str | None = None,
     batches: int = 5,
@@ -57,6 +58,7 @@ def prune(
         operations: at most this share of the dense operations, such as 60%.
         protect: layers, by name or pattern, that keep all their channels; can be repeated.
         keep_at_least: share of every layer's channels that stays, whatever the budget.
+        multiple_of: layers keep all their channels or a multiple of this, such as 32 for the exported C.
         criterion: svs (singular values of spike maps), sca (membranes), magnitude (weights) or random.
         data: where the samples for scoring come from (default: what the network was trained on; the train split).
         batches: batches of samples that are scored.
@@ -70,6 +72,7 @@ def prune(
 
     at_least("--batches", batches)
     at_least("--batch", batch)
+    at_least("--multiple-of", multiple_of)
     output = Output(json, quiet)
     place = usable_device(device)
     if open_integers(model) is not None:
@@ -90,6 +93,7 @@ def prune(
         criterion=criterion,
         protect=tuple(protect or ()),
         keep_at_least=_share("--keep-at-least", keep_at_least),
+        multiple_of=multiple_of,
         batches=batches,
         batch=batch,
         seed=seed,

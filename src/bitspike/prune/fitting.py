@@ -4,6 +4,7 @@ All removals stand in one line: the k-th channel to go of a layer with c channel
 level follow each other as in the network. The first n of that line go, so all layers lose the same share, to within one
 channel. n is found by bisection over predicted costs and then by measuring the network that would be left. A layer
 keeps at least a given share of its channels. So the target decides how many go, and the scores decide which.
+Where only multiples of some number of channels are wanted, those to the next multiple go at once.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from bitspike.cost import LayerCost
 from bitspike.measuring import describe
 from bitspike.prune.course import course
 from bitspike.prune.plan import Change, plan
-from bitspike.prune.ratios import Order, keep_lists, protected, prunable_channels, refuse_unknown_orders
+from bitspike.prune.ratios import (
+    Order,
+    keep_lists,
+    protected,
+    prunable_channels,
+    refuse_no_multiple,
+    refuse_unknown_orders,
+)
 from bitspike.prune.removal import remove_
 from bitspike.prune.target import Target
 
@@ -35,18 +43,22 @@ def for_target(
     *,
     protect: Sequence[str] = (),
     keep_at_least: float = KEEP_AT_LEAST,
+    multiple_of: int = 1,
 ) -> dict[str, int]:
     """How many channels every spiking block keeps so that the network measures at most `target`.
 
     orders: block name -> its channels from the least to the most important; blocks without one, and those that
         `protect` names, keep all. keep_at_least: share of its channels that every layer keeps, and at least one.
-    One channel more of the layer that lost the last one would be too much. The network itself is not changed.
+    multiple_of: a layer keeps all its channels or a multiple of this.
+    One step back of the layer that lost the last channels would be too much. The network itself is not changed.
     """
     channels = prunable_channels(net)
     refuse_unknown_orders(channels, orders)
     safe = protected(channels, protect)
     line = _line(
-        {name: number for name, number in channels.items() if name in orders and name not in safe}, keep_at_least
+        {name: number for name, number in channels.items() if name in orders and name not in safe},
+        keep_at_least,
+        multiple_of,
     )
     way, whole = course(net), describe(net)
     time_steps = way.steps[0].shape[0]
@@ -54,8 +66,7 @@ def for_target(
 
     def counts(number: int) -> dict[str, int]:
         found = dict(channels)
-        for name in line[:number]:
-            found[name] -= 1
+        found.update(line[:number])  # of several removals from a layer the last one holds
         return found
 
     def predicted(number: int) -> int:
@@ -91,7 +102,7 @@ def _first_that_fits(last: int, limit: float, predicted: Callable[[int], int], m
         if number == last:
             raise ValueError(
                 f"the target of {limit:,.0f} cannot be met: {known[last]:,} would be left where every layer that may "
-                "lose channels has lost all it may; protect fewer layers or lower keep_at_least"
+                "lose channels has lost all it may; protect fewer layers or lower keep_at_least or multiple_of"
             )
         number += 1
     while number and fits(number - 1):
@@ -133,14 +144,16 @@ def _shrunk(row: LayerCost, change: Change) -> LayerCost:
     )
 
 
-def _line(channels: Mapping[str, int], keep_at_least: float) -> list[str]:
-    """The layers in the order in which they lose one channel each."""
+def _line(channels: Mapping[str, int], keep_at_least: float, multiple_of: int) -> list[tuple[str, int]]:
+    """Removals in the order in which they are done: a layer, and how many of its channels are left then."""
+    refuse_no_multiple(multiple_of)
     if not 0 <= keep_at_least <= 1:
         raise ValueError(f"keep_at_least is {keep_at_least}; give a share of the channels, 0 to 1")
     share = Fraction(keep_at_least).limit_denominator(10**6)
     removals = [
-        (Fraction(number + 1, count), position, name)
+        (Fraction(count - left, count), position, name, left)
         for position, (name, count) in enumerate(channels.items())
-        for number in range(count - max(1, math.ceil(count * share)))
+        for left in range(max(1, math.ceil(count * share)), count)
+        if left % multiple_of == 0
     ]
-    return [name for _, _, name in sorted(removals)]
+    return [(name, left) for _, _, name, left in sorted(removals)]

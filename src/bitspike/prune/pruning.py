@@ -75,6 +75,7 @@ def prune_(
     criterion: str = "svs",
     protect: Sequence[str] = (),
     keep_at_least: float = KEEP_AT_LEAST,
+    multiple_of: int = 1,
     orders: Mapping[str, Order] | None = None,
     batches: int = 5,
     batch: int = 128,
@@ -87,19 +88,22 @@ def prune_(
     criterion, data, batches, batch, seed: how channels are scored. orders: block name -> its channels from the least
         to the most important, where they are known already; nothing is scored then.
     protect: names or patterns of blocks that keep all; keep_at_least: share of every block that a target leaves.
+    multiple_of: blocks keep all their channels or a multiple of this; 32 fills a word of the exported C, 64 a vector.
     If anything is refused, nothing is changed.
     """
     if (ratios is None) == (target is None):
         raise ValueError("prune_ takes either ratios, how much of every layer goes, or a target, what may be left")
     channels = prunable_channels(net)
     budget = None if target is None else Target.of(target)
-    counts = {} if ratios is None else channel_counts(net, _table(net, ratios), protect=protect)
+    counts = (
+        {} if ratios is None else channel_counts(net, _table(net, ratios), protect=protect, multiple_of=multiple_of)
+    )
     if orders is not None:
         refuse_unknown_orders(channels, orders)
     else:
         orders = channel_scores(net, data, criterion=criterion, batches=batches, batch=batch, seed=seed)
     if budget is not None:
-        counts = for_target(net, orders, budget, protect=protect, keep_at_least=keep_at_least)
+        counts = for_target(net, orders, budget, protect=protect, keep_at_least=keep_at_least, multiple_of=multiple_of)
     return keep_(net, keep_lists(channels, orders, counts))
 
 

@@ -50,13 +50,17 @@ def _only_counts(weight: Tensor) -> bool:
     return bool((used.sum(0) == 1).all()) and bool((weight.detach()[used] == weight.detach()[used][0]).all())
 
 
-def channel_counts(net: nn.Module, ratios: Mapping[str, float], *, protect: Sequence[str] = ()) -> dict[str, int]:
+def channel_counts(
+    net: nn.Module, ratios: Mapping[str, float], *, protect: Sequence[str] = (), multiple_of: int = 1
+) -> dict[str, int]:
     """How many channels every spiking block keeps: floor(channels * (1 - ratio)).
 
     ratios: shell pattern of block names -> share that goes, 0 to below 1; the first pattern that matches a block wins,
         and a block that none matches keeps all. protect: names or patterns of blocks that keep all in any case.
     A ratio counts as the simple fraction nearest to it (`cost.kept_channels`), so 0.9 of 10 channels leaves 1, not 0.
+    multiple_of: what stays is rounded up to a multiple of this, or to all channels where a block has no more.
     """
+    refuse_no_multiple(multiple_of)
     channels = prunable_channels(net)
     for pattern in ratios:
         refuse_unmatched("ratios", pattern, channels)
@@ -79,7 +83,16 @@ def channel_counts(net: nn.Module, ratios: Mapping[str, float], *, protect: Sequ
                 f"a ratio of {ratios[pattern]} would leave none of the {number} channels of {name}; "
                 f"give at most {1 - 1 / number:.3g}"
             )
+        counts[name] = min(number, -(-counts[name] // multiple_of) * multiple_of)
+    if multiple_of > 1 and counts == channels and any(ratios.values()):
+        raise ValueError(f"in multiples of {multiple_of} no layer would lose a channel; give a smaller multiple_of")
     return counts
+
+
+def refuse_no_multiple(multiple_of: int) -> None:
+    """Raise unless it is a whole number of channels."""
+    if isinstance(multiple_of, bool) or not isinstance(multiple_of, int) or multiple_of < 1:
+        raise ValueError(f"multiple_of is {multiple_of!r}; give a whole number of channels, 1 or more")
 
 
 def _refuse_idle(ratios: Mapping[str, float], channels: Mapping[str, int]) -> None:

@@ -131,6 +131,7 @@ class PruneConfig:
     target: dict[str, float] | None = None
     protect: tuple[str, ...] = ()
     keep_at_least: float = field(default=0.1, metadata=limits(low=0, high=1))
+    multiple_of: int = field(default=1, metadata=limits(low=1, high=65_536))
     batches: int = field(default=5, metadata=limits(low=1, high=10_000))
     batch: int = field(default=128, metadata=limits(low=1, high=1_000_000))
     quantize: str = field(default="before", metadata=limits(choices=("before", "after")))

@@ -156,6 +156,7 @@ def _refuse_early(net: nn.Module, config: PruneConfig, data: Dataset) -> None:
         target=config.target,
         protect=config.protect,
         keep_at_least=config.keep_at_least,
+        multiple_of=config.multiple_of,
         orders=orders,
     )
     if find_criterion(config.criterion).of_run is not None:
@@ -172,6 +173,7 @@ def _pruned(stage: _Stage, config: PruneConfig, seed: int, data: Dataset) -> Pru
         criterion=config.criterion,
         protect=config.protect,
         keep_at_least=config.keep_at_least,
+        multiple_of=config.multiple_of,
         batches=config.batches,
         batch=config.batch,
         seed=seed,
