@@ -363,3 +363,20 @@ def test_an_input_layer_that_is_defined_late_is_noted():
         "first reads the input with 1-bit weights, while second, which is defined before it, has the 8 bits of an end; "
         "define first first"
     ]
+
+
+def test_inside_of_inference_mode():
+    net = ImageNet().eval()
+    with torch.inference_mode():
+        inside = lower(net)
+    samples = images().numpy()
+    assert np.array_equal(inside.predict(samples), lower(net).predict(samples))
+
+
+def test_dark_pixels_count_in_the_bound_of_a_readout():
+    net = nn.Sequential(ImageInput((3, 200, 200), mean=1.0, std=0.25, time_steps=3), Flatten(), Readout(120_000, 2))
+    quantize_(net, "8w4u")
+    with torch.no_grad():
+        net[2].weight.fill_(1.0)
+    with pytest.raises(ValueError, match=r"its sums over 3 steps can reach \d+, beyond 32 bits"):
+        lower(net.eval())

@@ -78,6 +78,8 @@ def test_no_samples_are_refused():
     net = ImageNet()
     with pytest.raises(ValueError, match="no samples were given"):
         firing_rates(net, [])
+    with pytest.raises(ValueError, match="no samples were given"):
+        measure(net, [images()[:0]])
     assert net.training
 
 

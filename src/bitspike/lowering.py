@@ -72,7 +72,7 @@ def _trace(net: nn.Module, *, busy: bool) -> list[Step]:
         steps.append(Step(name, block, tuple(sources), tuple(result.shape), shapes))
         made[id(result)] = (name, result, result._version)
 
-    with in_mode(net, training=False), torch.no_grad(), watching(note):
+    with torch.inference_mode(False), in_mode(net, training=False), torch.no_grad(), watching(note):
         result = net(sample)
     for name, value, version in made.values():
         if value._version != version:
@@ -210,7 +210,7 @@ def _inner_node(step: Step, source: str, ranges: dict[str, Range]) -> graph.Node
             skip = step.sources[1] if len(step.sources) > 1 else ""
             return to_node(block, name, ranges[source], ranges.get(skip), source, skip)
         case Readout():
-            return block.to_node(name, source, step.shape[0], ranges[source].high)
+            return block.to_node(name, source, step.shape[0], ranges[source].high, ranges[source].low)
         case MaxPool() | SumPool() | GlobalSumPool():
             return graph.Pool(name, source, block.kind, block.kernel, block.stride, block.padding)
         case Flatten():

@@ -70,7 +70,7 @@ def _observed(net: nn.Module, batches: Iterable[Tensor | NDArray[np.uint8]]) -> 
     with in_mode(net, training=False), watching(note):
         for batch in batches:
             net(torch.as_tensor(batch).to(device))
-    if not sums:
+    if not any(size for found in sizes.values() for size in found):
         raise ValueError("no samples were given, so no firing was measured")
 
     def mean(name: str, place: int) -> float:

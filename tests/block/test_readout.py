@@ -95,3 +95,11 @@ def test_the_real_form_gives_the_integer_forms_logits_exactly():
 def test_sizes_must_be_whole_and_positive(arguments):
     with pytest.raises(ValueError, match=r"Readout: (in_features|classes) is .*; it must be a whole number, 1 or more"):
         Readout(*arguments)
+
+
+def test_inputs_below_zero_count_in_the_bound():
+    block = readout([[1.0, 1.0]])
+    high, low = torch.zeros(2, dtype=torch.int64), torch.full((2,), -(2**29))
+    with pytest.raises(ValueError, match="beyond 32 bits"):
+        block.to_node("r", "x", 9, high, low)
+    block.to_node("r", "x", 1, high, low // 2**20)

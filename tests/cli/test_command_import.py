@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
+from torch import nn
 
 from bitspike.cli.opening import open_model
+from bitspike.imports.loading import module_from
 from needed_tools import need_module
 
 TORCH = """
@@ -143,3 +147,21 @@ def test_files_that_hold_no_network_by_themselves(cli, files, tmp_path, source, 
     done = cli("import", source, "-T", "4", "--input-shape", "1,8,8", "--json")
     assert done.code == 2
     assert said in done.json["error"]
+
+
+def test_a_file_is_run_as_a_script_beside_its_modules(cli, tmp_path):
+    (tmp_path / "beside_it.py").write_text("from torch import nn\n\ndef layers():\n    return nn.ReLU()\n")
+    (tmp_path / "script.py").write_text(
+        "from __future__ import annotations\nimport sys\nfrom dataclasses import dataclass\nfrom torch import nn\n"
+        "sys.path.insert(0, '/nowhere')\n\n@dataclass\nclass Options:\n    wide: int = 3\n\n"
+        "def trained():\n    import beside_it\n"
+        "    return nn.Sequential(nn.Linear(Options().wide, 2), beside_it.layers())\n"
+    )
+    path = list(sys.path)
+    try:
+        module = module_from(f"{tmp_path / 'script.py'}:trained")
+        assert [type(part) for part in module] == [nn.Linear, nn.ReLU]
+        assert sys.path == ["/nowhere", *path]
+    finally:
+        sys.path[:] = path
+        sys.modules.pop("beside_it", None)

@@ -161,3 +161,13 @@ def test_threads_do_not_change_a_candidate_and_stay_as_they_were():
     finally:
         torch.set_num_threads(before)
     assert parts(two.integers.graph) == parts(make_candidate(shared, 0, {"scheme": "itq"}).integers.graph)
+
+
+def test_fresh_weights_of_a_pruned_network_are_those_of_a_pruned_one():
+    net = float_net()
+    prune_(net, ratios=0.5, criterion="magnitude")
+    shared = replace(setting({"base": "4w4u", "scheme": ["ptq", "itq-scratch"]}), net=net)
+    kept, fresh = (make_candidate(shared, 0, {"scheme": scheme}).integers.graph for scheme in ("ptq", "itq-scratch"))
+    assert [node.operator.weight.shape for node in fresh.spiking] == [
+        node.operator.weight.shape for node in kept.spiking
+    ]

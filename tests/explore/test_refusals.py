@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from bitspike.explore import executor
+from bitspike.explore.storage import kept, shown
 from studies import SPACE, TinyNet, bars, run
 
 FEW = {"space": {"weight.bits": [2, 4], "membrane.bits": [2], "ends.bits": [4]}}
@@ -110,3 +111,11 @@ def test_arguments_that_cannot_be(changes, says, tmp_path):
 def test_a_storage_that_is_no_text(tmp_path):
     with pytest.raises(TypeError, match="storage is of type PosixPath; give the URL of a database, or a folder as out"):
         run(storage=tmp_path)
+
+
+def test_passwords_with_slashes_are_not_shown():
+    for password in ("secret", "se/cr/et", "s:e/c"):
+        for told in (shown, kept):
+            text = told(f"postgresql://user:{password}@host/db")
+            assert password not in text
+            assert text.endswith("@host/db")

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from bitspike import lower, quantize_
-from bitspike.block import Flatten, ImageInput, Readout, SpikingLinear
+from bitspike.block import Flatten, ImageInput, Readout, SpikingLinear, recalibrate_
 from bitspike.block.norm import ChannelNorm
 from bitspike.block.spec_of import layer_states
+from bitspike.neuron import lif_step
 from bitspike.ptq import calibrate_
 from bitspike.ptq.ranges import FACTORS, found_range, observed_potentials
 from bitspike.quant import membrane_exponent, quantize_membrane
@@ -146,3 +147,47 @@ def test_nothing_to_estimate_needs_no_samples():
 def test_pairs_of_a_loader_are_named():
     with pytest.raises(TypeError, match=r"a batch is a tuple, not samples; of a DataLoader's pairs give the first"):
         calibrate_(float_net(), "4w4u", [(images(8), torch.zeros(8))])
+
+
+@pytest.mark.parametrize(
+    "batches", [[], [torch.zeros(2, 5, 9, 9, dtype=torch.uint8)], [images(8), images(8)[:, :, :3]]]
+)
+def test_samples_that_cannot_be_run_leave_the_network_as_it_was(batches):
+    net = float_net(leak=0.9)
+    before, states = copy.deepcopy(net.state_dict()), layer_states(net)
+    for change in ("4w4u", {"bits": "2w4u", "membrane": {"range": "mse"}}):
+        with pytest.raises((ValueError, RuntimeError)):
+            calibrate_(net, change, batches)
+        assert layer_states(net) == states
+        assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_batches_without_samples_do_not_count_in_the_statistics():
+    net = float_net()
+    before = copy.deepcopy(net.state_dict())
+    with pytest.raises(ValueError, match="batch 1 holds no samples"):
+        recalibrate_(net, [images(8), images(8)[:0]])
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("own", [{"subtract": 2.0}, {"strict": True}])
+def test_observed_potentials_are_what_the_neurons_own_reset_leaves(own):
+    entrance = ImageInput((1, 1, 1), mean=0.0, std=1.0, time_steps=6)
+    net = nn.Sequential(entrance, Flatten(), SpikingLinear(1, 1), Readout(1, 2))
+    with torch.no_grad():
+        net[2].weight.fill_(1.0)
+    white = [torch.full((1, 1, 1, 1), 255, dtype=torch.uint8)]
+
+    def observed(**membrane):
+        quantize_(net.eval(), QuantSpec(membrane=MembraneSpec(bits=32, reset="soft", leak=0.5, **membrane)))
+        return sorted(observed_potentials(net, white)["2"].flatten().tolist())
+
+    current = observed(threshold=1e9)[0]
+    own = {name: value * current if name == "subtract" else value for name, value in own.items()}
+    found = observed(threshold=current, **own)
+    potential, wanted = torch.zeros(1), []
+    for _ in range(6):
+        _, potential = lif_step(torch.full((1,), current), potential, net[2].membrane_spec)
+        wanted.append(float(potential))
+    assert found == pytest.approx(sorted(wanted), rel=1e-6)
+    assert len({round(value / current, 3) for value in found}) > 2

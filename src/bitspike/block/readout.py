@@ -91,8 +91,13 @@ class Readout(Block):
         unit = torch.full_like(scale[0], _unit(scale, steps))
         return total * straight_through(unit, scale[0] / steps)
 
-    def to_node(self, name: str, source: str, time_steps: int, high: Tensor | None = None) -> graph.Readout:
-        """The layer as plain data for T steps; high: the inputs' largest values, to prove the int32 bound."""
+    def to_node(
+        self, name: str, source: str, time_steps: int, high: Tensor | None = None, low: Tensor | None = None
+    ) -> graph.Readout:
+        """The layer as plain data for T steps.
+
+        high, low: bounds of the inputs, low 0 by default, to prove that no sum leaves 32 bits.
+        """
         with torch.no_grad():
             codes, scales = (part.cpu() for part in self.quantized())
             scale = float(scales[0].double())
@@ -103,8 +108,8 @@ class Readout(Block):
             if int(whole.abs().max()) > INT32:
                 raise ValueError(f"{name}: its bias comes to {int(whole.abs().max())} weight steps, beyond 32 bits")
         if high is not None:
-            positive = codes.to(torch.int64).clamp_min(0) * high
-            negative = codes.to(torch.int64).clamp_max(0) * high
+            ends = [codes.to(torch.int64) * bound for bound in (high, torch.zeros_like(high) if low is None else low)]
+            positive, negative = torch.maximum(*ends), torch.minimum(*ends)
             largest = torch.maximum(positive.sum(1), -negative.sum(1)) * time_steps + whole.abs()
             if int(largest.max()) > INT32:
                 raise ValueError(

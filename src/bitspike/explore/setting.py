@@ -26,7 +26,8 @@ from bitspike.locking import FolderInUse
 from bitspike.lowering import DeadZoneWarning, lower, trace
 from bitspike.measuring import measure
 from bitspike.model import create_model
-from bitspike.prune import prune_
+from bitspike.prune import prune_, remove_
+from bitspike.prune.removal import removed_from
 from bitspike.ptq import SpecChange, calibrate_
 from bitspike.ptq.calibrate import wanted_specs
 from bitspike.ptq.ranges import Potentials, observed_potentials
@@ -204,7 +205,10 @@ def _start(setting: Setting, number: int, candidate: Candidate) -> nn.Module:
         raise ValueError("itq-scratch needs a network of the registry, that can be built anew; use itq or ptq")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setting.seed_of(number, "weights"))
-        return create_model(name, **{**options, "spec": spec_of(setting.net)})
+        made = create_model(name, **{**options, "spec": spec_of(setting.net)})
+    if pruned := removed_from(setting.net):
+        remove_(made, pruned)
+    return made
 
 
 def seeded(change: SpecChange, seed: int) -> SpecChange:

@@ -52,7 +52,7 @@ def storage_errors(where: str | Path) -> Iterator[None]:
 
 def shown(where: str | Path) -> str:
     """A storage as it may be printed: without the password."""
-    without = re.sub(r"(://[^:/@]*:)[^/]*@", rf"\1{HIDDEN}@", str(where))
+    without = re.sub(r"(://[^:/@]*:)[^@]*@", rf"\1{HIDDEN}@", str(where))
     return re.sub(r"([?&]password=)[^&]*", rf"\1{HIDDEN}", without)
 
 

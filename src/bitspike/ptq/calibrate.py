@@ -9,7 +9,8 @@ Without the third step 2-bit weights lose some 2 points and 1-bit weights some 3
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -70,7 +71,8 @@ def calibrate_(
     and the range "threshold" follows from the network. potentials: those of the float network, if they were observed
     before; where ranges are found, and otherwise not needed.
 
-    Refuses a network with layers of its own kind, by their names: nothing could be said of what they compute.
+    Refuses a network with layers of its own kind, by their names: nothing could be said of what they compute. Where
+    anything is refused, or the samples cannot be run, the network stays as it was.
     """
     if isinstance(batches, Tensor):
         raise TypeError("batches is one tensor; give a list of batches, [samples] for a single one")
@@ -82,23 +84,37 @@ def calibrate_(
     samples = [_as_samples(batch) for batch in batches]
     before = layer_states(net)
     how = {name: item.range for name, item in wanted.items() if item.range and before[name].spiking}
+    estimated = statistics and any(isinstance(module, ChannelNorm) for module in net.modules())
+    if estimated or (how and potentials is None):
+        _refuse_none(samples)
     if how and potentials is None:
-        _refuse_none(samples)
         potentials = observed_potentials(net, samples)
-    ranges = _find_ranges(net, how, potentials or {}, before, wanted)
-    states = {name: replace(before[name], layer=_with_range(item, ranges.get(name))) for name, item in wanted.items()}
-    spec = spec_of_layers(states)
-    report = quantize_(net, spec)
-    used = 0
-    if statistics and any(isinstance(module, ChannelNorm) for module in net.modules()):
-        _refuse_none(samples)
-        used = recalibrate_(net, samples)
+    with _unharmed(net, before):
+        ranges = _find_ranges(net, how, potentials or {}, before, wanted)
+        states = {
+            name: replace(before[name], layer=_with_range(item, ranges.get(name))) for name, item in wanted.items()
+        }
+        spec = spec_of_layers(states)
+        report = quantize_(net, spec)
+        used = recalibrate_(net, samples) if estimated else 0
     leaks = {
         name: (before[name].layer.membrane.leak, state.layer.membrane.leak)
         for name, state in states.items()
         if state.spiking and state.layer.membrane.leak != before[name].layer.membrane.leak
     }
     return Calibration(spec, report, ranges, leaks, used)
+
+
+@contextmanager
+def _unharmed(net: nn.Module, before: Mapping[str, LayerState]) -> Iterator[None]:
+    """Where what is inside fails, the network gets its bits and its values back."""
+    values = {name: value.clone() for name, value in net.state_dict().items()}
+    try:
+        yield
+    except BaseException:
+        quantize_(net, spec_of_layers(before))
+        net.load_state_dict(values)
+        raise
 
 
 def wanted_specs(net: nn.Module, change: SpecChange | QuantSpec | Mapping[str, Any] | str) -> dict[str, Wanted]:

@@ -48,8 +48,8 @@ def observed_potentials(net: nn.Module, batches: Iterable[Tensor]) -> Potentials
         spec = block.membrane_spec
         kept = []
         for total in potentials(block, *operands):
-            fired = total >= spec.threshold
-            after = total.masked_fill(fired, 0) if spec.reset == "hard" else total - spec.threshold * fired
+            fired = total > spec.threshold if spec.strict else total >= spec.threshold
+            after = total.masked_fill(fired, 0) if spec.reset == "hard" else total - spec.subtracted * fired
             kept.append(after.float().transpose(0, 1).flatten(1))
         found.setdefault(names[id(block)], []).append(_thinned(torch.cat(kept, 1)))
 
