@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from bitspike.block import ConvSkip, SpikingConv2d
+from bitspike.block.native import plain
 from bitspike.neuron import lif
 from bitspike.spec import MembraneSpec, WeightSpec
 
@@ -59,3 +60,12 @@ def test_a_quantized_layer_holds_the_ratio_of_its_gains():
         / channels.gain
     )
     assert (channels.ratio - exact).abs().max() <= 0.5
+
+
+def test_gradients_of_one_sample_in_one_step():
+    """torch's batch norm sums the gradient of a batch of one wrongly where it has another layout than its input."""
+    block, value, skip = block_and_operands()
+    with plain():
+        block(value[:1, :1], skip[:1, :1]).pow(2).sum().backward()
+    assert block.norm.bias.grad.any()
+    assert torch.equal(block.skip_norm.bias.grad, block.norm.bias.grad)

@@ -55,7 +55,7 @@ def _current(block: SpikingLayer, weights: LayerWeights, value: Tensor, skip: Te
                 total = total + side
     if block.bias is not None:
         total = total + block.spread(block.bias)
-    current = _normalized(block, total, batch=batch)
+    current = _normalized(block.norm, total, batch=batch)
     if side is not None and block.skip_norm is not None:
         current = current + _side_current(block, weights, total, side, batch=batch)
     if isinstance(block.skip, PlainSkip) and skip is not None:
@@ -63,23 +63,19 @@ def _current(block: SpikingLayer, weights: LayerWeights, value: Tensor, skip: Te
     return current if block.largest is None else block.largest.of(current)
 
 
-def _normalized(block: SpikingLayer, total: Tensor, *, batch: bool) -> Tensor:
-    norm = block.norm
+def _normalized(norm: ChannelNorm | None, total: Tensor, *, batch: bool) -> Tensor:
     if norm is None:
         return total
     layout = torch.channels_last if total.dim() == 5 else torch.preserve_format
 
     def apply(part: Tensor) -> Tensor:
-        # A one-channel input gives its convolution's result in the slow layout.
+        # A one-channel input gives its convolution's result in the slow layout. And the gradient of a batch of one
+        # comes in channels_last: for a part in the other layout torch's batch norm would sum it up wrongly.
         part = part.contiguous(memory_format=layout) if layout is torch.channels_last else part
-        return _apply(norm, part, batch=batch)
+        result: Tensor = norm(part, batch=batch)
+        return result
 
     return ops.per_sample(apply, total)
-
-
-def _apply(norm: ChannelNorm, part: Tensor, *, batch: bool) -> Tensor:
-    result: Tensor = norm(part, batch=batch)
-    return result
 
 
 def _side_current(block: SpikingLayer, weights: LayerWeights, total: Tensor, side: Tensor, *, batch: bool) -> Tensor:
@@ -91,7 +87,7 @@ def _side_current(block: SpikingLayer, weights: LayerWeights, total: Tensor, sid
     if norm is None or side_norm is None or weights.skip is None:
         raise ValueError(f"{block.label} has no skip with a norm of its own")
     if not block.has_integer_form:
-        return ops.per_sample(lambda part: _apply(side_norm, part, batch=batch), side)
+        return _normalized(side_norm, side, batch=batch)
     with torch.no_grad():
         channels: Channels = block.channels(weights)
     ratio = torch.ones_like(channels.gain) if channels.ratio is None else torch.exp2(channels.ratio)
