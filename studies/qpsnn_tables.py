@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import qsnn_tables
 from _study.program import work_or_list
 from _study.runs import ROOT, Study, StudyRun, read
 from _study.table import as_markdown, before_pruning, summary
@@ -37,6 +38,7 @@ PRUNED = (QUARTER, "finetune.epochs=6", "finetune.lr=1e-3")
 LONGER = (QUARTER, "finetune.epochs=12", "finetune.lr=3e-3")
 SCALES = {"vanilla": "unit", "ReScaW": "mean"}
 _RUNS = Path("runs/qpsnn_tables")
+_FLOAT_RUNS = Path("runs/qsnn_tables")
 GAMMAS = ("mean", "abs_max", "percentile", "mse", "learned", "unit")
 
 
@@ -53,8 +55,13 @@ def _ablation(scale: str, criterion: str, seed: int) -> StudyRun:
 
 def _longer(scale: str, criterion: str, seed: int) -> StudyRun:
     """The ablation once more, with a second stage that is twice as long and has three times the rate."""
-    changes = (*SMALL, _weights(SCALES[scale]), *LONGER, f"prune.criterion={criterion}")
-    changes = (*changes, _first_stage_of_svs(scale, seed))
+    changes = (
+        *SMALL,
+        _weights(SCALES[scale]),
+        *LONGER,
+        f"prune.criterion={criterion}",
+        _first_stage_of_svs(scale, seed),
+    )
     return StudyRun("longer", DATA, f"{scale} {criterion}", seed, RECIPE, changes, IMAGES)
 
 
@@ -69,7 +76,9 @@ def _named(scale: str, criterion: str, seed: int, changes: tuple[str, ...] = ())
 def _execute(run: StudyRun, folder: Path) -> dict[str, Any]:
     """Like every run; the network that it starts from is trained again where its folder is gone."""
     start = Path(read(run).start)
-    first = {_RUNS / other.name / FIRST_STAGE: other for other in runs()}.get(start)
+    known = {_RUNS / other.name / FIRST_STAGE: other for other in runs()}
+    known |= {_FLOAT_RUNS / other.name: other for other in qsnn_tables.runs()}
+    first = known.get(start)
     if first is not None and not (start / MODEL_FILE).is_file():
         train_first_stage(first, start)
     return execute(run, folder)
@@ -84,6 +93,15 @@ def _order(criterion: str, seed: int) -> StudyRun:
     return StudyRun("order", DATA, f"prune then quantize {criterion}", seed, RECIPE, changes, IMAGES)
 
 
+def _cifar() -> StudyRun:
+    """The float network beside Q-SNN's on CIFAR-10, pruned and then quantized."""
+    changes = ('quant={bits = "2w4u", weight = {grid = "odd", scale = "mse"}}', *LONGER, "prune.criterion=sca")
+    changes = (*changes, f"start={_FLOAT_RUNS}/cifar10-32w32u-seed0")
+    return StudyRun(
+        "main", "cifar10", "2w4u quarter", 0, "cifar10-smallvgg-float", changes, model="qpsnn-cifar10-smallvgg-2w"
+    )
+
+
 def runs() -> list[StudyRun]:
     """All runs, the most wanted first."""
     pruning = [_ablation(scale, criterion, seed) for seed in SEEDS for criterion in ("svs", "sca") for scale in SCALES]
@@ -91,6 +109,7 @@ def runs() -> list[StudyRun]:
     whole = [
         StudyRun("main", DATA, "2w4u quarter", 0, "qpsnn-fashion-2w", model="qpsnn-fashion-2w"),
         StudyRun("main", DATA, "32w32u", 0, RECIPE),
+        _cifar(),
     ]
     order = [_order(criterion, seed) for seed in SEEDS for criterion in ("svs", "sca")]
     gamma = [_gamma(scale, bits, seed) for bits in (2, 4, 8) for seed in SEEDS for scale in GAMMAS]
@@ -111,6 +130,7 @@ def main() -> int:
         ("order", summary(rows, "order", DATA), ""),
         ("gamma, not pruned", summary(rows, "gamma", DATA), "2w mean"),
         ("whole training split", summary(rows, "main", DATA), "32w32u"),
+        ("the same, CIFAR-10", summary(rows, "main", "cifar10"), ""),
     ):
         if lines:
             print(f"\n{title}\n")

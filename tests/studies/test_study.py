@@ -154,8 +154,11 @@ def test_the_study_of_qpsnn_names_what_exists():
     assert len(runs) == len(qpsnn_tables.runs())
     recipes = {name: read(run) for name, run in runs.items()}
     for name, recipe in recipes.items():
-        assert recipe.data.name == "fashion-mnist"
-        if recipe.start:  # of a run that comes earlier, the same up to pruning
+        assert recipe.data.name == runs[name].data
+        if recipe.start.startswith("runs/qsnn_tables/"):  # of the other study, the same network
+            (other,) = [run for run in qsnn_tables.runs() if recipe.start == f"runs/qsnn_tables/{run.name}"]
+            assert read(other).model == recipe.model
+        elif recipe.start:  # of a run that comes earlier, the same up to pruning
             other = recipe.start.removeprefix("runs/qpsnn_tables/").removesuffix("/trained")
             assert list(runs).index(other) < list(runs).index(name)
             assert recipes[other].train == recipe.train
@@ -166,6 +169,15 @@ def test_the_study_of_qpsnn_names_what_exists():
     assert [recipe.finetune.seed for recipe in seeds] == [0, 1, 2]
     assert seeds[0].quant.weight.scale == "mean"
     assert recipes["pruning-fashion-mnist-vanilla-sca-seed2"].quant.weight.scale == "unit"
+
+
+@pytest.mark.parametrize("module", [qpsnn_tables, qsnn_tables], ids=["qpsnn", "qsnn"])
+def test_committed_rows_are_those_of_the_runs_as_they_stand(module):
+    """A row that its run no longer knows would be trained again: what is added to recipes must not say otherwise."""
+    runs = {run.name: run for run in module.runs()}
+    rows = Study(module.__name__, module.runs()).rows()
+    assert len(rows) >= 10
+    assert [row["run"] for row in rows if runs[row["run"]].settings() != row["settings"]] == []
 
 
 def test_precisions_are_compared_in_the_numbers_of_their_names(monkeypatch, tmp_path):

@@ -28,6 +28,15 @@ def test_training_dict_leaves_out_what_does_not_decide_the_weights(table):
     assert type(recipe).from_dict(table).with_seed(4).finetune.seed == 4
 
 
+def test_a_field_that_came_later_makes_no_other_run_of_older_ones(table):
+    given = table | {"prune": {"ratios": 0.5}, "finetune": {}}
+    recipe = Recipe.from_dict(given)
+    assert recipe.to_dict()["prune"]["multiple_of"] == 1
+    assert "multiple_of" not in recipe.training_dict()["prune"]
+    given["prune"] = {"ratios": 0.5, "multiple_of": 8}
+    assert Recipe.from_dict(given).training_dict()["prune"]["multiple_of"] == 8
+
+
 def test_a_whole_number_is_accepted_where_a_number_is_meant(table):
     table["train"]["lr"] = 1
     rate = Recipe.from_dict(table).train.lr

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from bitspike.prune.target import Target
@@ -131,7 +131,7 @@ class PruneConfig:
     target: dict[str, float] | None = None
     protect: tuple[str, ...] = ()
     keep_at_least: float = field(default=0.1, metadata=limits(low=0, high=1))
-    multiple_of: int = field(default=1, metadata=limits(low=1, high=65_536))
+    multiple_of: int = field(default=1, metadata=limits(low=1, high=65_536, later=True))
     batches: int = field(default=5, metadata=limits(low=1, high=10_000))
     batch: int = field(default=128, metadata=limits(low=1, high=1_000_000))
     quantize: str = field(default="before", metadata=limits(choices=("before", "after")))
@@ -243,7 +243,12 @@ class Recipe:
         Networks that a run starts with or learns from are told by what they are, not by where they lie.
         """
         silent = ("name", "published", "start", "teacher")
-        return {key: value for key, value in self.to_dict().items() if key not in silent}
+        plain = {key: value for key, value in self.to_dict().items() if key not in silent}
+        for key in plain.keys() & _SECTIONS.keys():
+            for item in fields(_SECTIONS[key]):
+                if item.metadata.get("later") and plain[key][item.name] == item.default:
+                    del plain[key][item.name]
+        return plain
 
     def with_seed(self, seed: int) -> Recipe:
         """The same recipe under another training seed."""

@@ -22,9 +22,13 @@ def limits(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     above: float | None = None,
+    later: bool = False,
 ) -> dict[str, Any]:
-    """Metadata for a field: low <= value <= high, value > above, or value one of choices."""
-    return {"low": low, "high": high, "choices": choices, "above": above}
+    """Metadata for a field: low <= value <= high, value > above, or value one of choices.
+
+    later: it came after runs were made; at its default it changes nothing, and they are still the same run.
+    """
+    return {"low": low, "high": high, "choices": choices, "above": above, "later": later}
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
