@@ -342,3 +342,18 @@ def test_another_grid_takes_only_what_it_knows():
 def test_wrong_fixed_points_are_refused(choices, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         WeightSpec(**choices)
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: QuantSpec("1w2u"), "QuantSpec.weight is '1w2u'; give a WeightSpec"),
+        (lambda: QuantSpec(membrane=4), "QuantSpec.membrane is 4; give a MembraneSpec"),
+        (lambda: QuantSpec(ends="8w"), "QuantSpec.ends"),
+        (lambda: LayerSpec("1w"), "LayerSpec.weight"),
+    ],
+)
+def test_short_forms_in_the_wrong_place_name_the_right_one(make, named):
+    with pytest.raises(TypeError, match=named) as caught:
+        make()
+    assert "QuantSpec.parse" in str(caught.value)

@@ -1,4 +1,5 @@
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from bitspike.block import (
     real_form,
 )
 from bitspike.block.base import blocks_of
+from bitspike.block.native import plain
 from bitspike.spec import MembraneSpec, WeightSpec
 from networks import EventNet, ImageNet, events, images
 
@@ -273,3 +275,15 @@ def test_pooled_sums_train_where_the_gradient_belongs():
     place = torch.zeros(2, 2)
     place[0, 1] = 0.4 * 0.8  # slope 1 - |0.8 - 1| of the spike
     assert torch.allclose(value.grad.reshape(4, 4), place.repeat(2, 2))
+
+
+@pytest.mark.parametrize("kind", [MaxPool, SumPool])
+@pytest.mark.parametrize("native", [True, False])
+def test_a_map_without_room_for_one_window_of_the_pool_is_refused(kind, native):
+    block = SpikingConv2d(1, 2, pool=kind(2)).train()
+    said = r"windows of \w+ \(2, 2\) do not fit into \(1, 3\)"
+    with pytest.raises(ValueError, match=said), nullcontext() if native else plain():
+        block(torch.zeros(2, 3, 1, 1, 3))
+    assert block(torch.zeros(2, 3, 1, 2, 3)).shape == (2, 3, 2, 1, 1)
+    with pytest.raises(ValueError, match="do not fit into"):
+        kind(3)(torch.zeros(1, 1, 1, 2, 4))

@@ -409,3 +409,10 @@ def test_files_are_told_by_their_suffix_or_their_beginning(tmp_path):
     assert file.is_network_file(tmp_path / "not there.bsp")
     assert not file.is_network_file(tmp_path / "other")
     assert not file.is_network_file(tmp_path)
+
+
+@pytest.mark.parametrize("about", [About(None), About([1]), About(results="good"), About(certificate=[])])
+def test_what_could_not_be_loaded_again_is_not_written(about, tmp_path):
+    with pytest.raises(ValueError, match="is no object"):
+        file.save(tmp_path / "a.bsp", Contents(by_hand(), (), about))
+    assert not any(tmp_path.iterdir())

@@ -55,6 +55,13 @@ class SpikingBlock(SpikingLayer):
                 listener(fired, spikes.numel())
         return spikes if self.pool is None else self.pool(spikes)
 
+    def check(self, value: Tensor) -> None:
+        """Refuse an input of the wrong shape, also one that leaves the pool nothing."""
+        super().check(value)
+        if self.pool is not None and self.window is not None:
+            sizes = self.window.sizes(value.shape[3:], self.weight.shape[2:])
+            self.pool.refuse_small(sizes if self.largest is None else self.largest.sizes(sizes), self.label)
+
     def compute(self, *operands: Tensor) -> Tensor:
         """Spikes [T, B, C, ...] of the input [T, B, ...] and, with a skip, of its operand."""
         value, skip = self.operands(operands)

@@ -120,6 +120,13 @@ class _WindowPool(Block):
         """Whether windows are of 2x2, side by side."""
         return self.kernel == self.stride == (2, 2) and self.padding == (0, 0)
 
+    def refuse_small(self, sizes: Sequence[int], name: str) -> None:
+        """Raise unless at least one window fits into a map of height and width."""
+        if any(sizes[i] + 2 * self.padding[i] < self.kernel[i] for i in range(2)):
+            raise ValueError(
+                f"{name}: the windows of {type(self).__name__} {self.kernel} do not fit into {tuple(sizes)}"
+            )
+
     def extra_repr(self) -> str:
         """Kernel, stride, and padding where there is some."""
         return f"{self.kernel}, stride {self.stride}" + (f", padding {self.padding}" if any(self.padding) else "")
@@ -133,6 +140,7 @@ class MaxPool(_WindowPool):
     def compute(self, *operands: Tensor) -> Tensor:
         """Windows' maxima of [T, B, C, H, W]."""
         (value,) = operands
+        self.refuse_small(value.shape[3:], self.label)
         return ops.per_sample(lambda part: F.max_pool2d(part, self.kernel, self.stride, self.padding), value)
 
 
@@ -144,6 +152,7 @@ class SumPool(_WindowPool):
     def compute(self, *operands: Tensor) -> Tensor:
         """Windows' sums of [T, B, C, H, W]."""
         (value,) = operands
+        self.refuse_small(value.shape[3:], self.label)
         return ops.per_sample(
             lambda part: F.avg_pool2d(part, self.kernel, self.stride, self.padding, divisor_override=1), value
         )

@@ -76,9 +76,6 @@ def is_network_file(path: str | Path) -> bool:
 def to_bytes(contents: Contents) -> bytes:
     """The file of a network; the same contents give the same bytes."""
     check(contents.graph)
-    _refuse_unprintable(contents.notes)
-    for part in vars(contents.about).values():
-        refuse_depth(part)
     nodes, tensors = to_plain(contents.graph)
     header = {
         "format": KIND,
@@ -87,6 +84,7 @@ def to_bytes(contents: Contents) -> bytes:
         "notes": list(contents.notes),
         **vars(contents.about),
     }
+    _refuse_other_keys(header)
     return pack(header, tensors)
 
 

@@ -25,6 +25,9 @@ class LayerSpec:
     weight: WeightSpec = WeightSpec()
     membrane: MembraneSpec = MembraneSpec()
 
+    def __post_init__(self) -> None:
+        _refuse_others("LayerSpec", weight=(self.weight, WeightSpec), membrane=(self.membrane, MembraneSpec))
+
 
 @dataclass(frozen=True)
 class Override:
@@ -45,6 +48,15 @@ class Override:
             with_changes(f"{where}.weight", base.weight, dict(self.weight)),
             with_changes(f"{where}.membrane", base.membrane, dict(self.membrane)),
         )
+
+
+def _refuse_others(owner: str, **given: tuple[Any, type[Any]]) -> None:
+    """Short forms are what comes to mind first."""
+    for name, (value, kind) in given.items():
+        if not isinstance(value, kind):
+            raise TypeError(
+                f'{owner}.{name} is {value!r}; give a {kind.__name__}. QuantSpec.parse reads short forms such as "1w2u"'
+            )
 
 
 _SHORT = re.compile(r"^(?:(\d+)w)?(?:(\d+)u)?$")
@@ -80,6 +92,12 @@ class QuantSpec:
     overrides: tuple[Override, ...] = field(default=())
 
     def __post_init__(self) -> None:
+        _refuse_others(
+            "QuantSpec",
+            weight=(self.weight, WeightSpec),
+            membrane=(self.membrane, MembraneSpec),
+            ends=(self.ends, WeightSpec),
+        )
         for override in self.overrides:  # wrong fields and values are refused here, by name
             try:
                 override.apply(LayerSpec(self.weight, self.membrane))
